@@ -1,0 +1,1 @@
+"""Differentiable cardiac electrophysiology twins in JAX."""
