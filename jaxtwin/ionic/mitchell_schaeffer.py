@@ -1,0 +1,46 @@
+"""The Mitchell-Schaeffer cell."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .gate import relax_gate
+from .model import AbstractIonicModel
+
+Parameter = float | Float[Array, "..."]
+
+
+class MitchellSchaeffer(AbstractIonicModel):
+    """u' = h u^2 (1 - u)/tau_in - u/tau_out;  h' = (1 - h)/tau_open below u_gate, -h/tau_close above.
+
+    Times in ms. Mitchell and Schaeffer 2003, doi 10.1016/S0092-8240(03)00041-7.
+    """
+
+    tau_in: Parameter = 0.3
+    tau_out: Parameter = 6.0
+    tau_open: Parameter = 120.0
+    tau_close: Parameter = 150.0
+    u_gate: Parameter = 0.13
+    v_min: float = eqx.field(static=True, default=-80.0)
+    v_max: float = eqx.field(static=True, default=20.0)
+
+    def resting(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def reaction(self, u, gate):
+        return gate * u**2 * (1.0 - u) / self.tau_in - u / self.tau_out
+
+    def relax(self, gate, before, after, dt):
+        return relax_gate(
+            gate, before, after, dt,
+            threshold=self.u_gate, tau_open=self.tau_open, tau_close=self.tau_close,
+        )  # fmt: skip
+
+    def stiffness(self):
+        return jnp.max(jnp.asarray(1.0 / self.tau_in + 1.0 / self.tau_out))
+
+    def speed(self, diffusivity, h: Parameter = 1.0):
+        """sqrt(D h/(8 tau_in)) (3 s - 1), s = sqrt(1 - 4 tau_in/(h tau_out)): the front with the gate
+        frozen at h. Zero where the tissue blocks, h < 9/8 of 4 tau_in/tau_out."""
+        s = jnp.sqrt(jnp.maximum(1.0 - 4.0 * self.tau_in / (h * self.tau_out), 0.0))
+        return jnp.sqrt(diffusivity * h / (8.0 * self.tau_in)) * jnp.maximum(3.0 * s - 1.0, 0.0)

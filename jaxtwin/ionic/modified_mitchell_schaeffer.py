@@ -1,0 +1,53 @@
+"""The modified Mitchell-Schaeffer cell."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .gate import relax_gate
+from .model import AbstractIonicModel
+
+Parameter = float | Float[Array, "..."]
+
+
+class ModifiedMitchellSchaeffer(AbstractIonicModel):
+    """u' = h u (u - a)(1 - u)/tau_in - (1 - h) u/tau_out;  h as in Mitchell-Schaeffer with u_gate = a.
+
+    Excitable for every choice of parameters, never a pacemaker. Times in ms.
+    Corrado and Niederer 2016, doi 10.1016/j.mbs.2016.08.010.
+    """
+
+    tau_in: Parameter = 0.3
+    tau_out: Parameter = 5.0
+    tau_open: Parameter = 120.0
+    tau_close: Parameter = 150.0
+    a: Parameter = 0.13
+    v_min: float = eqx.field(static=True, default=-80.0)
+    v_max: float = eqx.field(static=True, default=20.0)
+
+    @classmethod
+    def atrial(cls) -> "ModifiedMitchellSchaeffer":
+        """The left-atrial set of the paper."""
+        return cls(tau_in=0.15, tau_out=1.5, tau_open=105.0, tau_close=185.0, a=0.1)
+
+    def resting(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
+    def reaction(self, u, gate):
+        return gate * u * (u - self.a) * (1.0 - u) / self.tau_in - (1.0 - gate) * u / self.tau_out
+
+    def relax(self, gate, before, after, dt):
+        return relax_gate(
+            gate, before, after, dt,
+            threshold=self.a, tau_open=self.tau_open, tau_close=self.tau_close,
+        )  # fmt: skip
+
+    def stiffness(self):
+        return jnp.max(jnp.asarray(1.0 / self.tau_in + 1.0 / self.tau_out))
+
+    def speed(self, diffusivity, h: Parameter = 1.0):
+        """sqrt(D h/(2 tau_in)) (3 s - 1 - a)/2, s = sqrt((1-a)^2 - 4 (1-h) tau_in/(h tau_out)): the
+        front with the gate frozen at h; (1 - 2 a) sqrt(D/(2 tau_in)) from rest. Zero where it blocks."""
+        s2 = (1.0 - self.a) ** 2 - 4.0 * (1.0 - h) * self.tau_in / (h * self.tau_out)
+        front = 0.5 * (3.0 * jnp.sqrt(jnp.maximum(s2, 0.0)) - 1.0 - self.a)
+        return jnp.sqrt(diffusivity * h / (2.0 * self.tau_in)) * jnp.maximum(front, 0.0)

@@ -1,0 +1,159 @@
+"""How a solve is differentiated."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from .._results import InputError
+from .march import March, Memory
+from .stepper import State
+
+
+def divisors(number: int) -> list[int]:
+    """All divisors, ascending."""
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def nbytes(tree) -> int:
+    """Bytes of all arrays in a PyTree, concrete or abstract."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree) if hasattr(leaf, "dtype"))
+
+
+def plain(march: March, state: State, memory: Memory, first, steps: int):
+    """All steps in one scan; what is emitted is stacked over the steps."""
+
+    def step(carry, index):
+        state, memory, emitted, _ = march.forward(*carry, index)
+        return (state, memory), emitted
+
+    (state, memory), emitted = jax.lax.scan(step, (state, memory), first + jnp.arange(steps))
+    return state, memory, emitted
+
+
+class AbstractAdjoint(eqx.Module):
+    """A way to run the steps of a solve so that it can be differentiated."""
+
+    @abstractmethod
+    def run(self, march: March, state: State, memory: Memory, first, steps: int):
+        """The state and memory after `steps` steps from step `first`, and what was emitted in each."""
+
+
+class ForwardMode(AbstractAdjoint):
+    """Plain code: for `jax.jvp` and `jax.jacfwd`, where few parameters meet many outputs.
+
+    Reverse mode through it is right too, but stores every step and is many times slower.
+    """
+
+    def run(self, march, state, memory, first, steps):
+        return plain(march, state, memory, first, steps)
+
+
+class Checkpointed(AbstractAdjoint):
+    """Reverse mode with a hand-written transpose of the step, within a bound on memory.
+
+    The steps run in blocks; the state at the start of each block is kept, and the backward pass computes
+    a block again while it keeps everything inside it. Block length: the longest divisor of the number of
+    steps that fits `memory` (bytes). If all steps fit at once nothing is computed twice.
+    """
+
+    memory: float = eqx.field(static=True, default=2e9)
+
+    def block(self, march: March, state: State, memory: Memory, steps: int) -> int:
+        """Steps per block."""
+        start = nbytes((state, memory))
+        inside = start + march.rows().shape[0] * nbytes(state.u)
+        lengths = divisors(steps)
+        need = {k: k * inside + (steps // k if k < steps else 0) * start for k in lengths}
+        fitting = [k for k in lengths if need[k] <= self.memory]
+        if not fitting:
+            least = min(need.values())
+            raise InputError(
+                f"a gradient over {steps} steps that needs at least {least / 1e9:.2g} GB",
+                f"one that fits the {self.memory / 1e9:.2g} GB allowed for it",
+                "Allow more memory, or choose a number of steps with more divisors (a multiple of 100)",
+            )
+        return max(fitting)
+
+    def run(self, march, state, memory, first, steps):
+        varied = march.diffusion.conductances, march.reaction, state
+        rest = eqx.tree_at(lambda m: (m.diffusion.conductances, m.reaction), march, (None, None))
+        return _solve(varied, rest, memory, first, steps, self.block(march, state, memory, steps))
+
+
+def _whole(varied, rest: March) -> tuple[March, State]:
+    conductances, reaction, state = varied
+    where = lambda m: (m.diffusion.conductances, m.reaction)  # noqa: E731
+    return eqx.tree_at(where, rest, (conductances, reaction), is_leaf=lambda x: x is None), state
+
+
+@eqx.filter_custom_vjp
+def _solve(varied, rest, memory, first, steps, block):
+    march, state = _whole(varied, rest)
+    return plain(march, state, memory, first, steps)
+
+
+def _store(march: March, state, memory, first, steps):
+    """The steps of one block, with what the transpose of each needs stacked over them."""
+
+    def step(carry, index):
+        after, memory, emitted, arguments = march.forward(*carry, index)
+        return (after, memory), (emitted, (index, *carry, arguments))
+
+    (state, memory), (emitted, trail) = jax.lax.scan(step, (state, memory), first + jnp.arange(steps))
+    return state, memory, emitted, trail
+
+
+@_solve.def_fwd
+def _solve_forward(perturbed, varied, rest, memory, first, steps, block):
+    march, state = _whole(varied, rest)
+    if block == steps:
+        after, memory, emitted, trail = _store(march, state, memory, first, steps)
+        return (after, memory, emitted), (trail, after)
+
+    def run_block(carry, start):
+        after, memory, emitted = plain(march, *carry, start, block)
+        return (after, memory), (emitted, (start, *carry))
+
+    starts = first + block * jnp.arange(steps // block)
+    (after, memory), (emitted, trail) = jax.lax.scan(run_block, (state, memory), starts)
+    emitted = jax.tree.map(lambda e: e.reshape(steps, *e.shape[2:]), emitted)
+    return (after, memory, emitted), (trail, after)
+
+
+@_solve.def_bwd
+def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, first, steps, block):
+    march, state = _whole(varied, rest)
+    wanted, fixed = eqx.partition(march.reaction, perturbed[1])
+    trail, after = residuals
+    slots = march.diffusion.neighbours.shape[0]
+
+    def step(carry, scanned):
+        after, state_bar, memory_bar, w_bar, slots_bar = carry
+        (index, before, memory, arguments), emitted_bar = scanned
+        w_more, slots_more, state_bar, memory_bar = march.backward(
+            wanted, fixed, before, memory, index, arguments, after, (state_bar, memory_bar, emitted_bar)
+        )
+        w_bar, slots_bar = jax.tree.map(jnp.add, (w_bar, slots_bar), (w_more, slots_more))
+        return (before, state_bar, memory_bar, w_bar, slots_bar), None
+
+    def run_block(carry, scanned):
+        (start, before, memory), emitted_bar = scanned
+        *_, trail = _store(march, before, memory, start, block)
+        return jax.lax.scan(step, carry, (trail, emitted_bar), reverse=True)
+
+    shapes = jax.eval_shape(lambda: plain(march, state, memory, first, steps))
+    # equinox hands over None where an output has no influence
+    state_bar, memory_bar, emitted_bar = jax.tree.map(
+        lambda shape, bar: jnp.zeros(shape.shape, shape.dtype) if bar is None else bar, shapes, cotangents
+    )
+    zeros = jax.tree.map(jnp.zeros_like, wanted)
+    carry = after, state_bar, memory_bar, zeros, tuple(jnp.zeros_like(march.mass) for _ in range(slots))
+    if block == steps:
+        carry, _ = jax.lax.scan(step, carry, (trail, emitted_bar), reverse=True)
+    else:
+        emitted_bar = jax.tree.map(lambda e: e.reshape(-1, block, *e.shape[1:]), emitted_bar)
+        carry, _ = jax.lax.scan(run_block, carry, (trail, emitted_bar), reverse=True)
+    _, state_bar, _, w_bar, slots_bar = carry
+    return jnp.stack(slots_bar), w_bar, state_bar

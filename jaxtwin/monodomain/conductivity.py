@@ -1,0 +1,23 @@
+"""From speeds along and across the fibres to the diffusion tensor."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..anatomy import Mesh
+
+
+def diffusion_tensor(
+    mesh: Mesh, along: Float[Array, "*cells"] | float, ratio: Float[Array, "*cells"] | float = 1.0
+) -> Float[Array, "cells dim dim"]:
+    """D = D_t I + (D_l - D_t) f f^T, mm2/ms, in each cell.
+
+    `along`: D_l, a number or one per cell, mm2/ms. `ratio`: D_l / D_t, at least 1. On a surface the part
+    of I across the surface meets only tangential gradients and has no effect.
+    """
+    along = jnp.asarray(along, float)
+    fibres = jnp.asarray(mesh.fibres, along.dtype)
+    cells = fibres.shape[0]
+    longitudinal = jnp.broadcast_to(along, (cells,))[:, None, None]
+    transverse = jnp.broadcast_to(along / ratio, (cells,))[:, None, None]
+    identity = jnp.eye(mesh.dim, dtype=along.dtype)[None]
+    return transverse * identity + (longitudinal - transverse) * fibres[:, :, None] * fibres[:, None, :]

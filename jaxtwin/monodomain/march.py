@@ -1,0 +1,126 @@
+"""One step forward, one step backward: the inner loops of a solve and of its adjoint."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..fem import Diffusion
+from .recorder import AbstractRecorder, Step
+from .stepper import AbstractStepper, Reaction, State
+
+Memory = tuple[Any, ...]
+
+
+class March(eqx.Module):
+    """What a solve needs besides the state: operators, cells, recorders, and the grid in time.
+
+    Step i runs from `start` + i `dt`, ms.
+    """
+
+    diffusion: Diffusion
+    mass: Float[Array, " nodes"]
+    reaction: Reaction
+    recorders: tuple[AbstractRecorder, ...]
+    stepper: AbstractStepper
+    start: Float[Array, ""]
+    dt: float = eqx.field(static=True)
+
+    def rows(self):
+        """Stage coefficients on the device."""
+        return jnp.asarray(self.stepper.coefficients(), self.mass.dtype)
+
+    def time(self, index):
+        """Start of step `index`, ms; a product, not a sum, so that float32 does not drift."""
+        return self.start + index.astype(self.mass.dtype) * self.dt
+
+    def leave(self, reaction: Reaction, state: State, drive, y, product, memory: Memory, time):
+        """The state at the end of a step, what the recorders remember, and what they emit."""
+        gate = reaction.ionic.relax(state.gate, state.u, y, self.dt)
+        after = State(y, gate, product)
+        slope_before = state.diffusion + reaction.ionic.reaction(state.u, state.gate) + drive
+        slope_after = product + reaction.ionic.reaction(y, gate) + drive
+        step = Step(time, self.dt, state.u, y, slope_before, slope_after)
+        memory = tuple(r.update(m, step) for r, m in zip(self.recorders, memory, strict=True))
+        return after, memory, tuple(r.emit(step) for r in self.recorders)
+
+    def forward(self, state: State, memory: Memory, index):
+        """One step. Returns the new state and memory, what was emitted, and the arguments of all products.
+
+        The products stand at the head of the loop over stages so that each gathers from a loop-carried
+        buffer: XLA would otherwise fuse the stage before into every neighbour's gather.
+        """
+        stepper, time = self.stepper, self.time(index)
+        entry, y = stepper.enter(self.reaction, state, time, self.dt)
+
+        def stage(carry, row):
+            y, y_before, _ = carry
+            product = self.diffusion(y)
+            y_next = stepper.stage(self.reaction, entry, y, y_before, product, row, self.dt)
+            return (y_next, y, product), y
+
+        (y, _, product), arguments = jax.lax.scan(stage, (y, state.u, state.diffusion), self.rows())
+        after, memory, emitted = self.leave(self.reaction, state, entry.drive, y, product, memory, time)
+        return after, memory, emitted, arguments
+
+    def backward(self, wanted, fixed, state, memory, index, arguments, after, cotangents):
+        """The transpose of `forward` at a known step.
+
+        `wanted`, `fixed`: the leaves of the reaction to differentiate, and the others. `cotangents`: of the new
+        state, the new memory and what was emitted. Returns those of `wanted`, of the conductances (one
+        array a slot), of the old state and of the old memory.
+
+        A = M^-1 K is self-adjoint in the inner product of M, so with cotangents divided by the mass the
+        backward product is the forward product; q below is such a scaled cotangent.
+        """
+        stepper, time, mass, dt = self.stepper, self.time(index), self.mass, self.dt
+
+        def reaction(w):
+            return eqx.combine(w, fixed)
+
+        (entry, _), enter_transpose = jax.vjp(
+            lambda w, s: stepper.enter(reaction(w), s, time, dt), wanted, state
+        )
+        _, leave_transpose = jax.vjp(
+            lambda w, s, j, y, p, m: self.leave(reaction(w), s, j, y, p, m, time),
+            wanted, state, entry.drive, after.u, after.diffusion, memory,
+        )  # fmt: skip
+        w_bar, state_bar, drive_bar, y_bar, product_bar, memory_bar = leave_transpose(cotangents)
+
+        rows = self.rows()
+        # the last row's product is the diffusion at the end of the step; its cotangent is known already
+        weights = (dt * rows[:, 3]).at[-1].set(1.0)
+        neighbours = self.diffusion.neighbours
+        zero = jnp.zeros_like(mass)
+
+        def stage(carry, scanned):
+            row, weight, y = scanned
+            gathered, q, q_before, entry_bar, w_bar, slots_bar = carry
+            flux = weight * self.diffusion(gathered)
+            slots_bar = tuple(
+                bar + weight * gathered * (y[neighbours[k]] - y) for k, bar in enumerate(slots_bar)
+            )
+            _, local = jax.vjp(
+                lambda w, e, y, b: stepper.stage(reaction(w), e, y, b, zero, row, dt), wanted, entry, y, y
+            )
+            _, entry_more, y_more, before_more = local(q)
+            w_more, *_ = local(mass * q)
+            add = jax.tree.map(jnp.add, (entry_bar, w_bar), (entry_more, w_more))
+            q_next = q_before + y_more + flux
+            return (q_next, q_next, before_more, *add, slots_bar), None
+
+        init = (
+            product_bar / mass, y_bar / mass, zero,
+            jax.tree.map(jnp.zeros_like, entry), w_bar, tuple(zero for _ in range(neighbours.shape[0])),
+        )  # fmt: skip
+        (_, q, q_before, entry_bar, w_bar, slots_bar), _ = jax.lax.scan(
+            stage, init, (rows, weights, arguments), reverse=True
+        )
+        entry_bar = jax.tree.map(lambda e: mass * e, entry_bar)
+        entry_bar = eqx.tree_at(lambda e: e.drive, entry_bar, entry_bar.drive + drive_bar)
+        w_more, state_more = enter_transpose((entry_bar, mass * q))
+        w_bar, state_bar = jax.tree.map(jnp.add, (w_bar, state_bar), (w_more, state_more))
+        state_bar = eqx.tree_at(lambda s: s.u, state_bar, state_bar.u + mass * q_before)
+        return w_bar, slots_bar, state_bar, memory_bar

@@ -1,0 +1,46 @@
+"""What is kept of a solve while it runs."""
+
+from abc import abstractmethod
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+
+class Step(eqx.Module):
+    """One step of the solver as a recorder sees it: u linear or cubic between two times.
+
+    `time`: its start, ms; `dt`, ms; u and du/dt (1/ms) at both ends, (nodes,).
+    """
+
+    time: Float[Array, ""]
+    dt: float
+    before: Float[Array, " nodes"]
+    after: Float[Array, " nodes"]
+    slope_before: Float[Array, " nodes"]
+    slope_after: Float[Array, " nodes"]
+
+
+class AbstractRecorder(eqx.Module):
+    """A streaming fold over the steps: `init`, then `update` once a step, then `read`.
+
+    What a recorder remembers is carried through the solve and stored with each checkpoint: keep it to a
+    few numbers per node. A value per step and point is better emitted: `emit` is called once a step and
+    its results are stacked and handed to `read`.
+    """
+
+    @abstractmethod
+    def init(self, u: Float[Array, " nodes"]) -> Any:
+        """The memory before the first step: a PyTree of floating-point arrays."""
+
+    @abstractmethod
+    def update(self, memory: Any, step: Step) -> Any:
+        """The memory after this step."""
+
+    @abstractmethod
+    def emit(self, step: Step) -> Any:
+        """What this step adds to the record, or None."""
+
+    @abstractmethod
+    def read(self, memory: Any, emitted: Any) -> Any:
+        """The record."""

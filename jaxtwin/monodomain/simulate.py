@@ -1,0 +1,155 @@
+"""The solve."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._results import InputError, SolveError
+from ..fem import Diffusion
+from .adjoint import AbstractAdjoint, Checkpointed, ForwardMode
+from .march import March
+from .recorder import AbstractRecorder
+from .stepper import AbstractStepper, Reaction, RungeKuttaChebyshev, State, initial_state
+from .tissue import Tissue
+
+
+class Times(eqx.Module):
+    """The grid in time: from `start` to `stop` in steps of `dt`, ms; static, because it is the program."""
+
+    stop: float = eqx.field(static=True)
+    dt: float = eqx.field(static=True, default=0.05)
+    start: float = eqx.field(static=True, default=0.0)
+
+    def __check_init__(self):
+        if not (np.isfinite([self.start, self.stop, self.dt]).all() and self.dt > 0 and self.stop > self.start):
+            raise InputError(
+                f"times from {self.start} to {self.stop} ms in steps of {self.dt} ms",
+                "a positive step and an end after the start", "Correct the times",
+            )  # fmt: skip
+
+    @property
+    def steps(self) -> int:
+        """Number of steps; the last one may end after `stop` by less than a step."""
+        return max(1, int(np.ceil((self.stop - self.start) / self.dt - 1e-6)))
+
+
+class Solution(eqx.Module):
+    """The state at the end, the records, and the largest |u| there (NaN or huge: the solve diverged)."""
+
+    state: State
+    records: tuple[Any, ...]
+    peak: Float[Array, ""]
+
+
+def spectral_bound(tissue: Tissue) -> Float[Array, ""]:
+    """Bound of the spectrum of diffusion and reaction together, 1/ms: what limits an explicit step."""
+    return Diffusion(tissue.space, tissue.diffusivity).spectral_bound() + tissue.ionic.stiffness()
+
+
+def _with_stages(stepper: AbstractStepper, tissue: Tissue, dt: float) -> AbstractStepper:
+    if stepper.stages is not None:
+        return stepper
+    try:
+        bound = float(spectral_bound(tissue))
+    except jax.errors.ConcretizationTypeError:
+        raise InputError(
+            "a stepper without a number of stages inside a traced function",
+            "a number chosen for the fastest tissue that can occur",
+            "Call `stepper.with_stages(spectral_bound(fastest_tissue), dt)` before `jax.jit` or `jax.grad`",
+        ) from None
+    if not np.isfinite(bound):
+        raise InputError("a diffusivity that is not finite", "finite values in mm2/ms", "Check the conductivity")
+    return stepper.with_stages(bound, dt)
+
+
+def _march(tissue: Tissue, stepper: AbstractStepper, times: Times, recorders) -> March:
+    return March(
+        Diffusion(tissue.space, tissue.diffusivity), tissue.space.mass,
+        Reaction(tissue.ionic, tissue.stimulus), recorders, stepper,
+        jnp.asarray(times.start, tissue.space.mass.dtype), times.dt,
+    )  # fmt: skip
+
+
+def _begin(march: March, state: State | None):
+    if state is None:
+        state = initial_state(march.reaction.ionic, march.mass.shape[0], march.mass.dtype)
+    return state, tuple(r.init(state.u) for r in march.recorders)
+
+
+@eqx.filter_jit
+def _simulate(tissue, stepper, times: Times, recorders, state, adjoint: AbstractAdjoint) -> Solution:
+    march = _march(tissue, stepper, times, recorders)
+    state, memory = _begin(march, state)
+    state, memory, emitted = adjoint.run(march, state, memory, jnp.asarray(0), times.steps)
+    records = tuple(r.read(m, e) for r, m, e in zip(recorders, memory, emitted, strict=True))
+    return Solution(state, records, jnp.max(jnp.abs(jax.lax.stop_gradient(state.u))))
+
+
+def simulate(
+    tissue: Tissue,
+    times: Times,
+    *,
+    stepper: AbstractStepper | None = None,
+    recorders: tuple[AbstractRecorder, ...] = (),
+    state: State | None = None,
+    adjoint: AbstractAdjoint | None = None,
+    throw: bool = True,
+) -> Solution:
+    """Solve the monodomain equation u' = div(D grad u) + reaction(u, h) + J from rest or from `state`.
+
+    `recorders` say what is kept. `adjoint` says how the solve is differentiated: `Checkpointed()`
+    (default; reverse mode) or `ForwardMode()`. Inside a traced function give `stepper` its number of
+    stages first. Raises `SolveError` if the solve diverged (not inside traced functions, and not with
+    `throw=False`: look at `Solution.peak`).
+    """
+    stepper = _with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt)
+    solution = _simulate(tissue, stepper, times, recorders, state, adjoint or Checkpointed())
+    if throw and not isinstance(solution.peak, jax.core.Tracer):
+        _check(solution.state, times.stop)
+    return solution
+
+
+@eqx.filter_jit
+def _advance(march: March, state, memory, first, steps: int):
+    return ForwardMode().run(march, state, memory, first, steps)
+
+
+def simulate_in_parts(
+    tissue: Tissue,
+    times: Times,
+    *,
+    every: int,
+    stepper: AbstractStepper | None = None,
+    recorders: tuple[AbstractRecorder, ...] = (),
+) -> Iterator[tuple[float, Solution]]:
+    """The same solve, handed over every `every` steps: (time in ms, solution so far).
+
+    For progress bars and for frames of u. What recorders emit is kept for the last part only. A solve
+    that diverges raises `SolveError` at the part in which it does.
+    """
+    march = _march(tissue, _with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt), times, recorders)
+    state, memory = _begin(march, None)
+    for first in range(0, times.steps, every):
+        steps = min(every, times.steps - first)
+        state, memory, emitted = _advance(march, state, memory, jnp.asarray(first), steps)
+        time = times.start + (first + steps) * times.dt
+        _check(state, time)
+        records = tuple(r.read(m, e) for r, m, e in zip(recorders, memory, emitted, strict=True))
+        yield time, Solution(state, records, jnp.max(jnp.abs(state.u)))
+
+
+def _check(state: State, time: float) -> None:
+    u = np.asarray(state.u)
+    size = np.where(np.isfinite(u), np.abs(u), np.inf)
+    if size.max() > 5.0:
+        raise SolveError(
+            f"The solve diverged before {time:g} ms: u = {u[size.argmax()]:.3g} at node {size.argmax()} where "
+            f"values between 0 and 1 are expected ({(size > 5.0).sum()} nodes in all). The step is too long for "
+            "this mesh and conductivity, or a parameter is out of range: shorten the step, or leave the number "
+            "of stages to be chosen."
+        )

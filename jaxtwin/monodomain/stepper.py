@@ -1,0 +1,158 @@
+"""Time steppers: stabilised explicit Runge-Kutta."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._results import InputError
+from ..ionic import AbstractIonicModel
+from .stimulus import Stimulus
+
+MAX_STAGES = 400
+
+
+class State(eqx.Module):
+    """u and the gate at the nodes, and the diffusion A u, which the next step needs first."""
+
+    u: Float[Array, " nodes"]
+    gate: Float[Array, " nodes"]
+    diffusion: Float[Array, " nodes"]
+
+
+class Reaction(eqx.Module):
+    """Everything that acts node by node."""
+
+    ionic: AbstractIonicModel
+    stimulus: Stimulus
+
+
+class Entry(eqx.Module):
+    """What a step fixes before its first stage."""
+
+    start: Float[Array, " nodes"]
+    rate: Float[Array, " nodes"]
+    gate: Float[Array, " nodes"]
+    drive: Float[Array, " nodes"]
+
+
+class AbstractStepper(eqx.Module):
+    """A step as a chain of node-local maps with one diffusion product between two of them.
+
+    enter -> (product -> stage) x stages -> leave. Writing it this way lets the adjoint transpose the
+    products by hand and leave the node-local rest to automatic differentiation.
+    """
+
+    order: ClassVar[int]
+    stages: eqx.AbstractVar[int | None]
+
+    @abstractmethod
+    def with_stages(self, spectral_bound: float, dt: float) -> "AbstractStepper":
+        """This stepper with the number of stages that a spectrum up to `spectral_bound` (1/ms) needs."""
+
+    @abstractmethod
+    def reach(self) -> float:
+        """The largest dt times spectral bound at which the step is stable."""
+
+    @abstractmethod
+    def coefficients(self) -> Float[np.ndarray, "stages five"]:
+        """A row of numbers per stage, handed to `stage`."""
+
+    @abstractmethod
+    def enter(self, reaction: Reaction, state: State, time, dt: float) -> tuple[Any, Any]:
+        """The entry of the step and the argument of its first product."""
+
+    @abstractmethod
+    def stage(self, reaction: Reaction, entry, y, y_before, product, row, dt: float):
+        """The argument of the next product, from this one's and its product A y."""
+
+
+class RungeKuttaChebyshev(AbstractStepper):
+    """Runge-Kutta-Chebyshev of second order with a centred event-consistent gate.
+
+    u runs through s stages of the damped Chebyshev recursion (Sommeijer, Shampine, Verwer 1997,
+    doi 10.1016/S0377-0427(97)00219-7; damping 2/13), stable for dt lambda <= 0.65 (s^2 - 1) or so, with
+    the gate frozen at the middle of the step; the gate at the middle comes from u continued with its
+    present slope, the gate at the end from u at both ends. No inner product, no data-dependent loop: the
+    program is fixed and its transpose exact.
+
+    `stages` None: chosen from the spectrum of the tissue when a solve starts.
+    """
+
+    order: ClassVar[int] = 2
+    stages: int | None = eqx.field(static=True, default=None)
+
+    def __check_init__(self):
+        if self.stages is not None and self.stages < 2:
+            raise InputError(f"{self.stages} stages", "2 or more", "Leave `stages` out to have it chosen")
+
+    def with_stages(self, spectral_bound: float, dt: float) -> "RungeKuttaChebyshev":
+        for stages in range(2, MAX_STAGES + 1):
+            if RungeKuttaChebyshev(stages).reach() >= dt * spectral_bound:
+                return RungeKuttaChebyshev(stages)
+        raise InputError(
+            f"a step of {dt:g} ms on a mesh whose fastest mode decays at {spectral_bound:.3g} /ms",
+            f"a step below {RungeKuttaChebyshev(MAX_STAGES).reach() / spectral_bound:.2g} ms",
+            "Shorten the step, or repair the slivers of the mesh (`jaxtwin check` shows them)",
+        )
+
+    def _chebyshev(self):
+        """T_j, T'_j and T''_j at w0 for j = 0..s."""
+        s = self.stages
+        assert s is not None
+        w0 = 1.0 + 2.0 / 13.0 / s**2
+        j = np.arange(s + 1)
+        angle, root = np.arccosh(w0), np.sqrt(w0**2 - 1.0)
+        first = np.cosh(j * angle)
+        second = j * np.sinh(j * angle) / root
+        third = (j**2 * first - w0 * second) / root**2
+        return w0, first, second, third
+
+    def reach(self) -> float:
+        w0, _, second, third = self._chebyshev()
+        # 2 % short of the end of the interval: eigenvalues of A plus reaction are not quite real
+        return 0.98 * float((w0 + 1.0) * third[-1] / second[-1])
+
+    def first_weight(self) -> float:
+        """mu~_1: the length of the first stage in units of dt."""
+        _, _, second, third = self._chebyshev()
+        w1 = second[-1] / third[-1]
+        return float(third[2] / second[2] ** 2 * w1)
+
+    def coefficients(self) -> Float[np.ndarray, "stages five"]:
+        """Columns: weight of Y_0, mu, nu, mu~, gamma~. The last row keeps Y: its product is the
+        diffusion at the end of the step."""
+        w0, first, second, third = self._chebyshev()
+        w1 = second[-1] / third[-1]
+        b = np.empty_like(w0 * first)
+        b[2:] = third[2:] / second[2:] ** 2
+        b[:2] = b[2]
+        a = 1.0 - b * first
+        j = np.arange(2, len(b))
+        mu, nu, step = 2 * b[j] * w0 / b[j - 1], -b[j] / b[j - 2], 2 * b[j] * w1 / b[j - 1]
+        rows = np.stack([1.0 - mu - nu, mu, nu, step, -a[j - 1] * step], 1)
+        return np.concatenate([rows, [[0.0, 1.0, 0.0, 0.0, 0.0]]])
+
+    def enter(self, reaction, state, time, dt):
+        drive = reaction.stimulus.mean(time, dt)
+        slope = state.diffusion + reaction.ionic.reaction(state.u, state.gate) + drive
+        middle = reaction.ionic.relax(state.gate, state.u, state.u + 0.5 * dt * slope, 0.5 * dt)
+        rate = state.diffusion + reaction.ionic.reaction(state.u, middle) + drive
+        return Entry(state.u, rate, middle, drive), state.u + self.first_weight() * dt * rate
+
+    def stage(self, reaction, entry, y, y_before, product, row, dt):
+        rate = product + reaction.ionic.reaction(y, entry.gate) + entry.drive
+        return (
+            row[0] * entry.start + row[1] * y + row[2] * y_before
+            + dt * (row[3] * rate + row[4] * entry.rate)
+        )  # fmt: skip
+
+
+def initial_state(ionic: AbstractIonicModel, nodes: int, dtype) -> State:
+    """Resting tissue."""
+    u, gate = ionic.resting()
+    fill = jnp.zeros((nodes,), dtype)
+    return State(fill + u, fill + gate, fill)

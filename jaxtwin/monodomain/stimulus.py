@@ -1,0 +1,74 @@
+"""Where and when current enters the tissue."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._results import InputError
+from ..anatomy import Mesh
+
+
+class Stimulus(eqx.Module):
+    """Square pulses of current, each node with its own onset.
+
+    - `strength`: (pulses, nodes), du/dt while the pulse lasts, 1/ms (0 where a node is not excited).
+    - `onset`: (pulses, nodes), ms. `duration`: (pulses,), ms.
+    """
+
+    strength: Float[Array, "pulses nodes"]
+    onset: Float[Array, "pulses nodes"]
+    duration: Float[Array, " pulses"]
+
+    def mean(self, start: Float[Array, ""], dt: float) -> Float[Array, " nodes"]:
+        """The mean over the step [start, start + dt]: no pulse is lost or doubled between two steps, and
+        the drive depends continuously on its onset."""
+        drive = jnp.zeros_like(self.strength[0])
+        for k in range(self.strength.shape[0]):
+            begin = jnp.maximum(self.onset[k], start)
+            end = jnp.minimum(self.onset[k] + self.duration[k], start + dt)
+            drive = drive + self.strength[k] * jnp.maximum(end - begin, 0.0) / dt
+        return drive
+
+    def __add__(self, other: "Stimulus") -> "Stimulus":
+        """Both trains of pulses."""
+        return Stimulus(
+            jnp.concatenate([self.strength, other.strength]),
+            jnp.concatenate([self.onset, other.onset]),
+            jnp.concatenate([self.duration, other.duration]),
+        )
+
+
+def pulse(nodes, size: int, *, onset=0.0, duration=2.0, strength=0.5) -> Stimulus:
+    """One pulse at the given nodes.
+
+    `nodes`: indices or a mask of `size` nodes. `onset`, ms: a number or one per index. `strength`, 1/ms:
+    0.5 over 2 ms lifts u from rest to well above any threshold. Raises `InputError` if no node is hit.
+    """
+    nodes = np.flatnonzero(nodes) if np.asarray(nodes).dtype == bool else np.asarray(nodes, int)
+    if nodes.size == 0:
+        raise InputError(
+            "a stimulus that hits no node", "at least one node inside it",
+            "Move its centre onto the mesh or enlarge its radius (coordinates are in mm)",
+        )  # fmt: skip
+    if nodes.min() < 0 or nodes.max() >= size:
+        raise InputError(
+            f"stimulus nodes {nodes.min()} to {nodes.max()}", f"nodes between 0 and {size - 1}",
+            "Check that the list of nodes belongs to this mesh and counts from 0",
+        )  # fmt: skip
+    strengths, onsets = np.zeros((1, size)), np.zeros((1, size))
+    strengths[0, nodes] = strength
+    onsets[0, nodes] = onset
+    return Stimulus(jnp.asarray(strengths, float), jnp.asarray(onsets, float), jnp.asarray([duration], float))
+
+
+def in_sphere(mesh: Mesh, centre, radius: float) -> np.ndarray:
+    """Mask of the nodes within `radius` mm of `centre`."""
+    return np.linalg.norm(mesh.points - np.asarray(centre, float)[None], axis=1) <= radius
+
+
+def in_regions(mesh: Mesh, regions) -> np.ndarray:
+    """Mask of the nodes of the cells with one of these region tags."""
+    mask = np.zeros(len(mesh.points), bool)
+    mask[mesh.cells[np.isin(mesh.regions, regions)]] = True
+    return mask

@@ -1,0 +1,20 @@
+"""The tissue: what the monodomain equation is solved for."""
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from ..fem import Space
+from ..ionic import AbstractIonicModel
+from .stimulus import Stimulus
+
+
+class Tissue(eqx.Module):
+    """u' = div(D grad u) + reaction(u, h) + J on `space`, no flux through the boundary.
+
+    `diffusivity`: (cells, dim, dim), D = sigma/(chi C_m), mm2/ms.
+    """
+
+    space: Space
+    ionic: AbstractIonicModel
+    diffusivity: Float[Array, "cells dim dim"]
+    stimulus: Stimulus
