@@ -28,7 +28,7 @@ class MitchellSchaeffer(AbstractIonicModel):
         return 0.0, 1.0
 
     def reaction(self, u, gate):
-        return gate * u**2 * (1.0 - u) / self.tau_in - u / self.tau_out
+        return (1.0 / self.tau_in) * gate * u * u * (1.0 - u) - (1.0 / self.tau_out) * u
 
     def relax(self, gate, before, after, dt):
         return relax_gate(

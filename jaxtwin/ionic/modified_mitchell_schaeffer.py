@@ -34,7 +34,8 @@ class ModifiedMitchellSchaeffer(AbstractIonicModel):
         return 0.0, 1.0
 
     def reaction(self, u, gate):
-        return gate * u * (u - self.a) * (1.0 - u) / self.tau_in - (1.0 - gate) * u / self.tau_out
+        excitation = gate * (u - self.a) * (1.0 - u)
+        return u * ((1.0 / self.tau_in) * excitation - (1.0 / self.tau_out) * (1.0 - gate))
 
     def relax(self, gate, before, after, dt):
         return relax_gate(

@@ -62,7 +62,7 @@ class Checkpointed(AbstractAdjoint):
 
     def block(self, march: March, state: State, memory: Memory, steps: int) -> int:
         """Steps per block."""
-        start = nbytes((state, memory))
+        start = nbytes(state)
         inside = start + march.rows().shape[0] * nbytes(state.u)
         lengths = divisors(steps)
         need = {k: k * inside + (steps // k if k < steps else 0) * start for k in lengths}
@@ -99,7 +99,7 @@ def _store(march: March, state, memory, first, steps):
 
     def step(carry, index):
         after, memory, emitted, arguments = march.forward(*carry, index)
-        return (after, memory), (emitted, (index, *carry, arguments))
+        return (after, memory), (emitted, (index, carry[0], arguments))
 
     (state, memory), (emitted, trail) = jax.lax.scan(step, (state, memory), first + jnp.arange(steps))
     return state, memory, emitted, trail
@@ -110,36 +110,36 @@ def _solve_forward(perturbed, varied, rest, memory, first, steps, block):
     march, state = _whole(varied, rest)
     if block == steps:
         after, memory, emitted, trail = _store(march, state, memory, first, steps)
-        return (after, memory, emitted), (trail, after)
+        return (after, memory, emitted), (trail, after, memory)
 
     def run_block(carry, start):
         after, memory, emitted = plain(march, *carry, start, block)
-        return (after, memory), (emitted, (start, *carry))
+        return (after, memory), (emitted, (start, carry[0]))
 
     starts = first + block * jnp.arange(steps // block)
     (after, memory), (emitted, trail) = jax.lax.scan(run_block, (state, memory), starts)
     emitted = jax.tree.map(lambda e: e.reshape(steps, *e.shape[2:]), emitted)
-    return (after, memory, emitted), (trail, after)
+    return (after, memory, emitted), (trail, after, memory)
 
 
 @_solve.def_bwd
 def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, first, steps, block):
     march, state = _whole(varied, rest)
     wanted, fixed = eqx.partition(march.reaction, perturbed[1])
-    trail, after = residuals
+    trail, after, end_memory = residuals
     slots = march.diffusion.neighbours.shape[0]
 
     def step(carry, scanned):
         after, state_bar, memory_bar, w_bar, slots_bar = carry
-        (index, before, memory, arguments), emitted_bar = scanned
+        (index, before, arguments), emitted_bar = scanned
         w_more, slots_more, state_bar, memory_bar = march.backward(
-            wanted, fixed, before, memory, index, arguments, after, (state_bar, memory_bar, emitted_bar)
+            wanted, fixed, before, index, arguments, after, end_memory, (state_bar, memory_bar, emitted_bar)
         )
         w_bar, slots_bar = jax.tree.map(jnp.add, (w_bar, slots_bar), (w_more, slots_more))
         return (before, state_bar, memory_bar, w_bar, slots_bar), None
 
     def run_block(carry, scanned):
-        (start, before, memory), emitted_bar = scanned
+        (start, before), emitted_bar = scanned
         *_, trail = _store(march, before, memory, start, block)
         return jax.lax.scan(step, carry, (trail, emitted_bar), reverse=True)
 

@@ -65,12 +65,13 @@ class March(eqx.Module):
         after, memory, emitted = self.leave(self.reaction, state, entry.drive, y, product, memory, time)
         return after, memory, emitted, arguments
 
-    def backward(self, wanted, fixed, state, memory, index, arguments, after, cotangents):
+    def backward(self, wanted, fixed, state, index, arguments, after, memory, cotangents):
         """The transpose of `forward` at a known step.
 
         `wanted`, `fixed`: the leaves of the reaction to differentiate, and the others. `cotangents`: of the new
         state, the new memory and what was emitted. Returns those of `wanted`, of the conductances (one
         array a slot), of the old state and of the old memory.
+        `memory` is that at the end of the solve: the updates of recorders are idempotent.
 
         A = M^-1 K is self-adjoint in the inner product of M, so with cotangents divided by the mass the
         backward product is the forward product; q below is such a scaled cotangent.

@@ -24,9 +24,13 @@ class Step(eqx.Module):
 class AbstractRecorder(eqx.Module):
     """A streaming fold over the steps: `init`, then `update` once a step, then `read`.
 
-    What a recorder remembers is carried through the solve and stored with each checkpoint: keep it to a
-    few numbers per node. A value per step and point is better emitted: `emit` is called once a step and
-    its results are stacked and handed to `read`.
+    What a recorder remembers is carried through the solve: keep it to a few numbers per node. A value
+    per step and point is better emitted: `emit` is called once a step and its results are stacked and
+    handed to `read`.
+
+    `update` must be idempotent: given the memory at the end of the solve and an earlier step, it does to
+    that step's contribution what it did then (a place taken by that step is taken again, a sum does not
+    depend on what was summed). The adjoint relies on it, and so need not store the memory of every step.
     """
 
     @abstractmethod
@@ -42,5 +46,5 @@ class AbstractRecorder(eqx.Module):
         """What this step adds to the record, or None."""
 
     @abstractmethod
-    def read(self, memory: Any, emitted: Any) -> Any:
-        """The record."""
+    def read(self, memory: Any, emitted: Any, dt: float) -> Any:
+        """The record, from the memory at the end and what the steps of `dt` ms emitted."""

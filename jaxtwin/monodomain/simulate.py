@@ -86,7 +86,9 @@ def _simulate(tissue, stepper, times: Times, recorders, state, adjoint: Abstract
     march = _march(tissue, stepper, times, recorders)
     state, memory = _begin(march, state)
     state, memory, emitted = adjoint.run(march, state, memory, jnp.asarray(0), times.steps)
-    records = tuple(r.read(m, e) for r, m, e in zip(recorders, memory, emitted, strict=True))
+    records = tuple(
+        r.read(m, e, times.dt) for r, m, e in zip(recorders, memory, emitted, strict=True)
+    )
     return Solution(state, records, jnp.max(jnp.abs(jax.lax.stop_gradient(state.u))))
 
 
@@ -139,7 +141,9 @@ def simulate_in_parts(
         state, memory, emitted = _advance(march, state, memory, jnp.asarray(first), steps)
         time = times.start + (first + steps) * times.dt
         _check(state, time)
-        records = tuple(r.read(m, e) for r, m, e in zip(recorders, memory, emitted, strict=True))
+        records = tuple(
+        r.read(m, e, times.dt) for r, m, e in zip(recorders, memory, emitted, strict=True)
+    )
         yield time, Solution(state, records, jnp.max(jnp.abs(state.u)))
 
 

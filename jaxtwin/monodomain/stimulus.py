@@ -27,7 +27,7 @@ class Stimulus(eqx.Module):
         for k in range(self.strength.shape[0]):
             begin = jnp.maximum(self.onset[k], start)
             end = jnp.minimum(self.onset[k] + self.duration[k], start + dt)
-            drive = drive + self.strength[k] * jnp.maximum(end - begin, 0.0) / dt
+            drive = drive + self.strength[k] * (jnp.maximum(end - begin, 0.0) * (1.0 / dt))
         return drive
 
     def __add__(self, other: "Stimulus") -> "Stimulus":

@@ -19,5 +19,5 @@ class VoltageTrace(AbstractRecorder):
     def emit(self, step: Step) -> Float[Array, " points"]:
         return step.after[self.nodes]
 
-    def read(self, memory, emitted: Float[Array, "steps points"]) -> Float[Array, "steps points"]:
+    def read(self, memory, emitted: Float[Array, "steps points"], dt: float) -> Float[Array, "steps points"]:
         return emitted
