@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from .._results import InputError
 from ..anatomy.mesh import Mesh
@@ -28,7 +28,7 @@ class Interpolation(eqx.Module):
     distance: Float[np.ndarray, " points"]
 
     def __call__(self, values: Float[Array, "... nodes"]) -> Float[Array, "... points"]:
-        """Values at the points, linear in `values`; a corner that is not finite makes its points not finite."""
+        """Values at the points, linear in `values`; a corner that is not finite spoils its points."""
         return jnp.einsum("pc,...pc->...p", self.weights.astype(values.dtype), values[..., self.nodes])
 
 
@@ -55,7 +55,7 @@ def locate(mesh: Mesh, positions) -> Interpolation:
         level = np.clip(np.floor(np.log2(largest / np.maximum(radii, 1e-300))), 0, LEVELS - 1)
     for each in np.unique(level):
         members = np.flatnonzero(level == each)
-        tree = cKDTree(centroids[members])
+        tree = KDTree(centroids[members])
         # A hair wider than the bound, which rounding must not cut.
         reach = (best + radii[members].max()) * (1.0 + 1e-9)
         for points in _chunks(tree.query_ball_point(positions, reach, return_length=True)):
@@ -109,7 +109,7 @@ def closest_on_simplex(
 def _nearest_node(mesh, positions):
     """Cell, weights and distance of the nearest node that a cell uses."""
     used, first = np.unique(mesh.cells, return_index=True)
-    distance, node = cKDTree(mesh.points[used]).query(positions)
+    distance, node = KDTree(mesh.points[used]).query(positions)
     cell, slot = np.divmod(first[node], mesh.corners)
     return cell, np.eye(mesh.corners)[slot], np.asarray(distance, np.float64)
 

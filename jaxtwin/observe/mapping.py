@@ -1,0 +1,213 @@
+"""Measured maps: where, when, how well, and in which map."""
+
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from .._results import InputError
+from ..anatomy.mesh import Mesh
+from ..fem.locate import Interpolation, locate
+
+SENTINEL = -9000.0  # a LAT at or below is "missing": CARTO writes -10000, or -10000 less its reference
+
+
+class MappingData(eqx.Module):
+    """Points of one or several maps (beats, pacing sites) with what was measured there. Host data (numpy).
+
+    - `positions`: (points, dim), mm.
+    - `lat_ms`: (points,), local activation times, ms; NaN where missing.
+    - `valid`: (points,), where the LAT can be used.
+    - `map_index`: (points,), to which of `names` a point belongs.
+    - `sigma_ms`: (points,), standard deviation of the LAT, ms; NaN where unknown.
+    - `bipolar_mv`, `unipolar_mv`: (points,), peak-to-peak voltages, mV; NaN where missing.
+    - `woi_ms`: (points, 2), window of interest (from, to) on the clock of the LATs, ms; NaN where unknown.
+    - `names`: names of the maps.
+    - `notes`: what was dropped, and why.
+
+    A LAT that is not finite, is a sentinel (at or below -9000 ms), or lies outside its window is not valid.
+
+    Raises `InputError` for shapes that do not match, coordinates that are not finite, no points at all, and
+    a map of which no point is valid.
+    """
+
+    positions: Float[np.ndarray, "points dim"]
+    lat_ms: Float[np.ndarray, " points"]
+    valid: Bool[np.ndarray, " points"]
+    map_index: Int[np.ndarray, " points"]
+    sigma_ms: Float[np.ndarray, " points"]
+    bipolar_mv: Float[np.ndarray, " points"]
+    unipolar_mv: Float[np.ndarray, " points"]
+    woi_ms: Float[np.ndarray, "points 2"]
+    names: tuple[str, ...] = eqx.field(static=True)
+    notes: tuple[str, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        positions,
+        lat_ms,
+        *,
+        valid=None,
+        map_index=None,
+        sigma_ms=None,
+        bipolar_mv=None,
+        unipolar_mv=None,
+        woi_ms=None,
+        names=("map",),
+        notes=(),
+    ):
+        positions = np.asarray(positions, np.float64)
+        count = len(positions) if positions.ndim == 2 else -1
+
+        def column(name, values, shape=(count,), fill: Any = np.nan, dtype: Any = np.float64):
+            values = np.full(shape, fill, dtype) if values is None else np.array(values, dtype)
+            if count < 0 or values.shape != shape:
+                raise InputError(
+                    f"{name} of shape {values.shape} with positions of shape {positions.shape}",
+                    f"positions of shape (points, dim) and one row of {name} for each point",
+                    "Check that the arrays come from the same export",
+                )
+            return values
+
+        self.positions = positions
+        self.lat_ms = column("lat_ms", lat_ms)
+        self.map_index = column("map_index", map_index, fill=0, dtype=np.int64)
+        self.sigma_ms = column("sigma_ms", sigma_ms)
+        self.bipolar_mv = column("bipolar_mv", bipolar_mv)
+        self.unipolar_mv = column("unipolar_mv", unipolar_mv)
+        self.woi_ms = column("woi_ms", woi_ms, shape=(count, 2))
+        self.names = tuple(names)
+        valid = column("valid", valid, fill=True, dtype=bool)
+
+        finite = np.isfinite(self.lat_ms)
+        sentinel = finite & (self.lat_ms <= SENTINEL)
+        self.lat_ms[sentinel | ~finite] = np.nan
+        outside = (self.lat_ms < self.woi_ms[:, 0]) | (self.lat_ms > self.woi_ms[:, 1])  # False where NaN
+        self.notes = tuple(notes)
+        for reason, bad in (
+            ("no LAT", ~finite),
+            ("a LAT of -9000 ms or less, which stands for missing", sentinel),
+            ("a LAT outside the window of interest", outside),
+        ):
+            self.notes += _dropped(valid & bad, reason)
+            valid = valid & ~bad
+        self.valid = valid
+
+    def __check_init__(self):
+        if len(self.positions) == 0:
+            raise InputError("a map without points", "at least one point", "Choose a map that was acquired")
+        finite = np.isfinite(self.positions).all(axis=1)
+        if not finite.all():
+            raise InputError(
+                f"{int((~finite).sum())} points with NaN or infinite coordinates, "
+                f"the first at index {int(np.argmin(finite))}",
+                "finite coordinates in mm",
+                "Remove those points: without a position nothing else about them can be used",
+            )
+        if self.map_index.min() < 0 or self.map_index.max() >= self.maps:
+            raise InputError(
+                f"map_index from {self.map_index.min()} to {self.map_index.max()} with {self.maps} names",
+                f"an index from 0 to {self.maps - 1}",
+                "Give one name for each map",
+            )
+        if not (np.isnan(self.sigma_ms) | ((self.sigma_ms > 0) & (self.sigma_ms < np.inf))).all():
+            raise InputError(
+                "a sigma_ms that is zero, negative or infinite",
+                "a standard deviation above 0 ms, or NaN where unknown",
+                "Leave it empty where the noise is unknown",
+            )
+        total = np.bincount(self.map_index, minlength=self.maps)
+        usable = np.bincount(self.map_index[self.valid], minlength=self.maps)
+        empty = np.flatnonzero((total > 0) & (usable == 0))
+        if len(empty):
+            raise InputError(
+                f"map '{self.names[empty[0]]}' with {total[empty[0]]} points and no valid LAT "
+                f"({'; '.join(self.notes) or 'all marked invalid'})",
+                "at least one valid LAT in each map that has points",
+                "Leave this map out, or check units, window of interest and annotation of its LATs",
+            )
+
+    @classmethod
+    def from_mesh_array(cls, points, lat_ms, **more) -> "MappingData":
+        """A map from a point array of a surface: one LAT for each node, NaN where none was measured."""
+        return cls(points, lat_ms, **more)
+
+    @property
+    def maps(self) -> int:
+        """Number of maps."""
+        return len(self.names)
+
+    def subset(self, mask: Bool[np.ndarray, " points"]) -> "MappingData":
+        """The points where `mask` is True. Names and indices of the maps stay as they are."""
+        rows = {name: values[mask] for name, values in self._columns().items()}
+        return MappingData(**rows, names=self.names, notes=self.notes)
+
+    def of_map(self, k: int) -> "MappingData":
+        """The points of map `k` alone, as a data set of one map."""
+        mask = self.map_index == k
+        rows = {name: values[mask] for name, values in self._columns().items()} | {"map_index": None}
+        return MappingData(**rows, names=self.names[k : k + 1], notes=self.notes)
+
+    def without(self, mask: Bool[np.ndarray, " points"], reason: str) -> "MappingData":
+        """The same points, those where `mask` is True not valid; `reason` goes to the notes."""
+        notes = self.notes + _dropped(self.valid & mask, reason)
+        return MappingData(**(self._columns() | {"valid": self.valid & ~mask}), names=self.names, notes=notes)
+
+    def summary(self) -> dict[str, Any]:
+        """Points and valid LATs per map, range of the LATs (ms), bounding box (mm), notes."""
+        lat = self.lat_ms[self.valid]
+        return {
+            "points": len(self.lat_ms),
+            "valid": int(self.valid.sum()),
+            "maps": {
+                name: {
+                    "points": int((self.map_index == k).sum()),
+                    "valid": int((self.valid & (self.map_index == k)).sum()),
+                }
+                for k, name in enumerate(self.names)
+            },
+            "lat_ms": (float(lat.min()), float(lat.max())),
+            "box_mm": (self.positions.min(axis=0).tolist(), self.positions.max(axis=0).tolist()),
+            "notes": self.notes,
+        }
+
+    def _columns(self):
+        return {name: values for name, values in vars(self).items() if isinstance(values, np.ndarray)}
+
+
+def project(mesh: Mesh, data: MappingData, *, limit_mm: float = 10.0) -> tuple[MappingData, Interpolation]:
+    """Places the points of a map on a mesh.
+
+    Returns the data, in which points farther than `limit_mm` from the mesh are no longer valid, and the
+    interpolation from nodes to all points.
+
+    Raises `InputError` where map and mesh cannot belong together: other units, another coordinate system, a
+    median distance above 10 mm.
+    """
+    extent = np.linalg.norm(np.ptp(data.positions, axis=0)) / np.linalg.norm(np.ptp(mesh.points, axis=0))
+    if extent > 100 or (extent < 0.01 and len(data.positions) >= 10):
+        raise InputError(
+            f"points that span {extent:.3g} times the size of the mesh",
+            "map and mesh in the same unit, mm",
+            "One of them is probably in micrometres or metres: convert it to mm",
+        )
+    place = locate(mesh, data.positions)
+    median = np.median(place.distance[data.valid])
+    if median > 10.0:
+        apart = (data.positions.min(axis=0) > mesh.points.max(axis=0)) | (
+            data.positions.max(axis=0) < mesh.points.min(axis=0)
+        )
+        raise InputError(
+            f"a map far from the mesh: the median distance is {median:.3g} mm"
+            + (", and their bounding boxes do not touch" if apart.any() else ""),
+            "points within a few mm of the mesh",
+            "Bring both into one coordinate system, or take the surface exported with this map",
+        )
+    return data.without(
+        place.distance > limit_mm, f"a position more than {limit_mm:g} mm from the mesh"
+    ), place
+
+
+def _dropped(mask, reason):
+    return (f"{int(mask.sum())} of {len(mask)} points not used: {reason}",) if mask.any() else ()
