@@ -1,0 +1,87 @@
+"""Fibres as files give them made into unit vectors within the tissue."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from .._results import InputError
+
+OUT_OF_PLANE = 20.0  # degrees: more is worth a note
+ZERO_LENGTH = 1e-6
+ZERO_SHARE = 0.01  # of the cells: above it the fibres are not a field with a few gaps
+
+
+def place_fibres(
+    points: Float[np.ndarray, "nodes dim"],
+    cells: Int[np.ndarray, "cells corners"],
+    axes: Float[np.ndarray, "cells dim"],
+) -> tuple[Float[np.ndarray, "cells dim"], tuple[str, ...]]:
+    """Unit vectors along `axes`, in the tangent space of each cell, and notes on what was changed.
+
+    A surface cell takes the part of the axis within its plane, a segment its own direction. Where an
+    axis is zero, not finite or normal to the cell, the cell takes the main direction of its
+    neighbours: the first eigenvector of the sum of f (x) f over the cells that share a node with it,
+    because fibres are axes and f is the same as -f.
+
+    Raises `InputError` where more than one per cent of the axes have no length.
+    """
+    notes = []
+    size = np.abs(axes).max(axis=1, keepdims=True)
+    usable = np.isfinite(size) & (size > ZERO_LENGTH)
+    _check_share(~usable[:, 0])
+    scaled = np.divide(axes, size, out=np.zeros_like(axes), where=usable)
+    length = np.linalg.norm(scaled, axis=1, keepdims=True)
+    unit = np.divide(scaled, length, out=scaled, where=usable)
+    stretched = int((np.abs(length * size - 1.0)[usable] > 1e-3).sum())
+    if stretched:
+        notes.append(f"{stretched} fibres were not of length 1 and were normalised")
+    placeholder = bool((unit == np.eye(unit.shape[1])[0]).all())
+    if placeholder:
+        notes.append("fibres are all (1, 0, 0): a placeholder unless the tissue is a flat sheet, not anatomy")
+
+    frame = _tangent_frame(points, cells)
+    within = unit if frame is None else np.einsum("cdk,cek,ce->cd", frame, frame, unit)
+    cosine = np.linalg.norm(within, axis=1, keepdims=True)
+    steep = int((cosine[usable] < np.cos(np.radians(OUT_OF_PLANE))).sum())
+    if steep and not placeholder:
+        notes.append(f"{steep} fibres more than {OUT_OF_PLANE:g} degrees out of their cell were laid into it")
+    good = usable & (cosine > 1e-3)
+    fibres = np.divide(within, cosine, out=np.zeros_like(within), where=good)
+    bad = np.flatnonzero(~good[:, 0])
+    if bad.size:
+        fibres[bad] = _main_direction_nearby(fibres, cells, bad, len(points), frame)
+        gone = int((~usable).sum())
+        if gone:
+            notes.append(f"{gone} zero-length fibres replaced by the main direction of their neighbours")
+        if gone < bad.size and not placeholder:
+            notes.append(
+                f"{bad.size - gone} fibres normal to their cell replaced by that of their neighbours"
+            )
+    return fibres, tuple(notes)
+
+
+def _check_share(zero):
+    count = int(zero.sum())
+    if count > ZERO_SHARE * len(zero):
+        raise InputError(
+            f"{count} zero-length fibres among {len(zero)} cells, the first in cell {int(np.argmax(zero))}",
+            f"a direction in each cell (up to {ZERO_SHARE:.0%} missing are filled from their neighbours)",
+            "Give a direction to those cells, or remove the fibres from the file to use rule-based ones",
+        )
+
+
+def _tangent_frame(points, cells):
+    """Orthonormal tangent vectors, (cells, dim, corners - 1), or None where the cells fill the space."""
+    if cells.shape[1] > points.shape[1]:
+        return None
+    span = points[cells[:, 1:]] - points[cells[:, :1]]
+    # Householder QR stays orthonormal where a cell is degenerate and has no plane of its own.
+    return np.linalg.qr(span.swapaxes(1, 2))[0]
+
+
+def _main_direction_nearby(fibres, cells, bad, nodes, frame):
+    near = np.isin(cells, cells[bad]).any(axis=1)  # cells without a fibre add nothing
+    spread = np.zeros((nodes, *fibres.shape[1:] * 2))
+    np.add.at(spread, cells[near].T, np.einsum("ci,cj->cij", fibres[near], fibres[near]))
+    frame = np.eye(fibres.shape[1])[None].repeat(bad.size, 0) if frame is None else frame[bad]
+    within = np.einsum("cdk,cde,cel->ckl", frame, spread[cells[bad]].sum(axis=1), frame)
+    return np.einsum("cdk,ck->cd", frame, np.linalg.eigh(within)[1][..., -1])

@@ -1,0 +1,114 @@
+"""Mesh files of any known format: one verb to read and one to write."""
+
+import contextlib
+import io
+from pathlib import Path
+
+import numpy as np
+
+from .._files import read_bytes
+from .._results import InputError
+from .grid import LINE, POLYGON, TETRAHEDRON, TRIANGLE, Grid, MeshFile
+from .mesh import Mesh
+from .opencarp import SUFFIXES, read_opencarp, write_opencarp
+from .vtk_legacy import read_vtk_legacy
+from .vtk_xml import read_vtk_xml, write_vtu
+
+MESHIO_TYPES = {"vertex": 1, "line": LINE, "triangle": TRIANGLE, "polygon": POLYGON, "tetra": TETRAHEDRON}
+MESHIO_TYPES |= {"quad": 9, "hexahedron": 12, "wedge": 13, "pyramid": 14}
+OTHER_TYPES = (2, 21, 22, 24)  # of dimension 0 to 3, none of them a simplex with straight edges
+
+
+def read_mesh(path: str | Path, unit: str = "auto") -> MeshFile:
+    """The mesh of a file: openCARP (one of its files or their stem), legacy VTK, `.vtu`, `.vtp`, or any
+    format that meshio reads (Gmsh, STL, PLY, OBJ, XDMF, ...).
+
+    `unit` is the unit of the points, "um", "mm", "cm" or "m"; "auto" tells micrometres from millimetres
+    by the size of the bounding box. Raises `InputError` for files that are missing, damaged, of an
+    unknown format, or without simplices.
+    """
+    path = Path(path)
+    if path.suffix in SUFFIXES or (not path.is_file() and path.with_name(path.name + ".pts").is_file()):
+        return read_opencarp(path, unit)
+    start = read_bytes(path, 1000)
+    if start.startswith(b"# vtk DataFile"):
+        return read_vtk_legacy(path, unit)
+    if b"<VTKFile" in start or path.suffix in (".vtu", ".vtp"):
+        return read_vtk_xml(path, unit)
+    return _read_with_meshio(path, unit)
+
+
+def write_mesh(
+    path: str | Path,
+    mesh: Mesh,
+    point_data: dict[str, np.ndarray] | None = None,
+    cell_data: dict[str, np.ndarray] | None = None,
+) -> None:
+    """Writes a mesh as `.vtu`, or as openCARP files where `path` is a stem or ends in `.pts`.
+
+    openCARP files hold no arrays besides "sheets" (the second axes), fibres and regions. Raises
+    `InputError` for other endings, and for arrays that the format cannot hold.
+    """
+    path = Path(path)
+    if path.suffix == ".vtu":
+        return write_vtu(path, mesh, point_data, cell_data)
+    if path.suffix not in ("", *SUFFIXES):
+        raise InputError(
+            f"the file name {path.name}", "a name that ends in .vtu or .pts", "Choose one of the two"
+        )
+    others = {**(point_data or {}), **(cell_data or {})}
+    sheets = others.pop("sheets", None)
+    lost = [name for name in others if name not in ("fibres", "regions")]
+    if lost:
+        raise InputError(
+            f"arrays {', '.join(lost)} for openCARP files, which cannot hold them",
+            "a mesh with fibres and regions only",
+            "Write .vtu instead, or the arrays on their own with write_dat",
+        )
+    return write_opencarp(path, mesh, sheets)
+
+
+def _read_with_meshio(path: Path, unit: str) -> MeshFile:
+    import meshio  # slow to import, and needed for foreign formats only
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            found = meshio.read(path)
+    # Its readers raise whatever their parsing runs into, and leave by sys.exit for unknown formats.
+    except (Exception, SystemExit) as error:
+        reason = " ".join(f"{said.getvalue()} {error}".split())[:300]
+        raise InputError(
+            f"{path.name}, which meshio cannot read ({reason})",
+            "openCARP, VTK (.vtk, .vtu, .vtp) or a format of meshio",
+            "Check that the ending fits the content, or convert the file to .vtu",
+        ) from error
+    points = np.asarray(found.points, np.float64)
+    if points.ndim != 2 or not 1 <= points.shape[1] <= 3 or not found.cells:
+        raise InputError(
+            f"{path.name} without points in space or without cells", "a mesh", "Export the mesh again"
+        )
+    kinds, counts, nodes = zip(*map(_layout, found.cells), strict=True)
+    point_data, lost_points = _numeric(found.point_data)
+    cell_data, lost_cells = _numeric({name: np.concatenate(parts) for name, parts in found.cell_data.items()})
+    return Grid(
+        points=np.pad(points, ((0, 0), (0, 3 - points.shape[1]))),
+        types=np.concatenate(kinds),
+        offsets=np.concatenate([[0], np.cumsum(np.concatenate(counts))]),
+        connectivity=np.concatenate(nodes),
+        point_data=point_data,
+        cell_data=cell_data,
+    ).mesh_file(path, unit=unit, notes=(*lost_points, *lost_cells))
+
+
+def _layout(block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Types, counts and nodes of a block of cells; polyhedra, refused anyway, without their nodes."""
+    rows = np.zeros((len(block.data), 0), np.int64) if block.type.startswith("polyhedron") else block.data
+    kinds = np.full(len(rows), MESHIO_TYPES.get(block.type, OTHER_TYPES[block.dim]))
+    return kinds, np.full(len(rows), rows.shape[1]), rows.ravel().astype(np.int64)
+
+
+def _numeric(data) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    arrays = {name: np.asarray(array) for name, array in data.items()}
+    kept = {name: array for name, array in arrays.items() if array.dtype.kind in "buif"}
+    return kept, tuple(f"array {name!r} dropped: not numbers" for name in arrays if name not in kept)
