@@ -115,6 +115,7 @@ def test_what_is_written_is_read_back(draw, count, dim):
     data = MappingData(
         draw.draw(arrays(np.float64, (count, dim), elements=coordinate)),
         lat,
+        valid=np.arange(count) < 3,
         sigma_ms=sigma,
         bipolar_mv=draw.draw(column),
         woi_ms=np.tile([-np.inf, 9000.0], (count, 1)) if draw.draw(st.booleans()) else None,
@@ -125,7 +126,8 @@ def test_what_is_written_is_read_back(draw, count, dim):
         write_csv(path, data)
         assert [p.name for p in Path(folder).iterdir()] == ["m.csv"]
         again = read_csv(path)
-    for name in ("positions", "lat_ms", "valid", "map_index", "sigma_ms", "bipolar_mv", "unipolar_mv"):
+    np.testing.assert_array_equal(again.lat_ms, np.where(data.valid, data.lat_ms, np.nan))
+    for name in ("positions", "valid", "map_index", "sigma_ms", "bipolar_mv", "unipolar_mv"):
         np.testing.assert_array_equal(getattr(again, name), getattr(data, name))
     assert again.names == data.names
 
