@@ -282,7 +282,8 @@ def _open(points, cells, holes, angles, sweeps=30):
 
 def _atrial_fibres(normal, height):
     """Principal tangent of (1 - w) c c' + w r r', c round the mitral axis and r across the roof."""
-    around = np.cross((0, 0, 1), normal) + (0, 1e-12, 0)  # at the top any will do
+    around = np.cross((0, 0, 1), normal)
+    around[:, 1] += 1e-12  # at the very top any direction will do
     around /= np.linalg.norm(around, axis=1)[:, None]
     upward = np.cross(normal, around)
     roof = np.array([1.0, 0.0, 0.0]) - normal[:, :1] * normal

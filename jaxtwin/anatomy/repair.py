@@ -1,0 +1,305 @@
+"""From an exported surface to a mesh one can compute on, with a report and a map for nodal data."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import equinox as eqx
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Int, Shaped
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+
+from .._results import InputError
+from .mesh import Mesh
+from .quality import measures, nodal_stiffness, shape_quality
+from .slivers import remove_slivers, thin_cells
+from .topology import boundary_facets, components, facets, reversed_cells, unique_rows
+
+_FLAT = 1e-7  # quality of a cell that has no area but for rounding
+
+
+@dataclass(frozen=True)
+class RepairReport:
+    """What `repair` found and did, as counts; `lines` says it in sentences.
+
+    `stiffness_before` and `stiffness_after` are the largest 2 K_ii/m_i per unit of D, 1/mm2 (see
+    `stiffness_bound`).
+    """
+
+    nodes_before: int = 0
+    cells_before: int = 0
+    nodes: int = 0
+    cells: int = 0
+    merged_nodes: int = 0
+    degenerate_cells: int = 0
+    duplicate_cells: int = 0
+    fin_cells: int = 0
+    stray_components: int = 0
+    stray_nodes: int = 0
+    turned_cells: int = 0
+    flipped_edges: int = 0
+    collapsed_nodes: int = 0
+    flat_cells: int = 0
+    unused_nodes: int = 0
+    thin_cells_left: int = 0
+    nonmanifold_facets: int = 0
+    boundary_before: int = 0
+    boundary_after: int = 0
+    orientable: bool = True
+    stiffness_before: float = 0.0
+    stiffness_after: float = 0.0
+
+    @property
+    def clean(self) -> bool:
+        """Whether there was nothing to do."""
+        same_size = self.nodes == self.nodes_before and self.cells == self.cells_before
+        return same_size and not self.turned_cells and not self.flipped_edges
+
+    def lines(self) -> list[str]:
+        """One sentence for each thing that was found, the sizes first."""
+        out = [
+            f"{self.nodes} of {self.nodes_before} nodes and {self.cells} of {self.cells_before} cells kept."
+        ]
+        out += [text.format(getattr(self, name)) for name, text in _SENTENCES if getattr(self, name)]
+        if not self.orientable:
+            out.append("The surface has one side only (a Moebius strip): normals cannot be made consistent.")
+        if self.boundary_before != self.boundary_after:
+            out.append(f"Open edges or faces: {self.boundary_before} before, {self.boundary_after} after.")
+        if self.stiffness_after < self.stiffness_before:
+            out.append(
+                f"The largest stiffness bound fell from {self.stiffness_before:.3g} to "
+                f"{self.stiffness_after:.3g} /mm2 (times D: 1/ms)."
+            )
+        return out
+
+
+_SENTENCES = [
+    ("unused_nodes", "Nodes without a cell dropped: {}."),
+    ("merged_nodes", "Nodes merged into another at the same place: {}."),
+    ("degenerate_cells", "Cells with a repeated corner dropped: {}."),
+    ("duplicate_cells", "Cells dropped that were there twice: {}."),
+    ("fin_cells", "Triangles dropped that stuck out of the surface like fins: {}."),
+    ("stray_components", "Smaller components dropped: {}."),
+    ("stray_nodes", "Nodes dropped with the smaller components: {}."),
+    ("turned_cells", "Cells turned round to agree with their neighbours: {}."),
+    ("flipped_edges", "Long edges of slivers flipped: {}."),
+    ("collapsed_nodes", "Nodes collapsed into a neighbour to remove slivers: {}."),
+    ("flat_cells", "Cells without area or volume dropped, which may have opened a gap: {}."),
+    ("thin_cells_left", "Thin cells left, since removing them would change shape or topology: {}."),
+    ("nonmanifold_facets", "Edges or faces of more than two cells, left as they are: {}."),
+]
+
+
+class Repaired(eqx.Module):
+    """A clean mesh and where its parts come from.
+
+    - `nodes`: (old nodes,), the new node of each old one, -1 where it was dropped.
+    - `origin`: (nodes,), the old node that stands where each new one does: nodes are never moved.
+    - `cells`: (cells,), the old cell from which each new one was made.
+    """
+
+    mesh: Mesh
+    report: RepairReport
+    nodes: Int[np.ndarray, " old_nodes"]
+    origin: Int[np.ndarray, " nodes"]
+    cells: Int[np.ndarray, " cells"]
+
+    def carry(self, values: Shaped[np.ndarray, "old_nodes ..."]) -> Shaped[np.ndarray, "nodes ..."]:
+        """Values at the nodes of the clean mesh, such as activation times with NaN where none was measured.
+
+        A node keeps its own value; where that is not finite it takes the first finite one of the nodes that
+        were merged or collapsed into it.
+        """
+        out = values[self.origin]
+        place = np.argwhere(np.isfinite(values) & (self.nodes >= 0).reshape(-1, *[1] * (values.ndim - 1)))[
+            ::-1
+        ]
+        giver = (place[:, 0], *place[:, 1:].T)
+        found = np.full(out.shape, -1)
+        found[(self.nodes[giver[0]], *giver[1:])] = giver[0]  # reversed: the first giver is written last
+        rest = np.nonzero(~np.isfinite(out) & (found >= 0))
+        out[rest] = values[(found[rest], *rest[1:])]
+        return out
+
+
+def repair(
+    mesh: Mesh,
+    *,
+    merge_distance: float | None = None,
+    min_quality: float = 0.05,
+    stiffness_ratio: float = 5.0,
+    keep: Literal["largest", "all"] = "largest",
+) -> Repaired:
+    """Merge, drop, turn and thin out until a mesh is fit for computation; see `RepairReport` for the steps.
+
+    - `merge_distance`: nodes closer than this (mm) are one; default 1e-6 of the diagonal of the mesh, 0
+      merges none.
+    - `min_quality`: cells of a lower `quality` are slivers.
+    - `stiffness_ratio`: a node is too stiff for an explicit step where its `stiffness_bound` exceeds this
+      many times the 95th percentile; the thinnest cell there is a sliver.
+    - `keep`: the `"largest"` component (by length, area or volume), or `"all"`.
+
+    Slivers are removed by flipping and collapsing edges, which moves no node, keeps the topology and changes
+    area by no more than a quarter of a cell each (see `slivers`). Regions and fibres of kept cells stay;
+    fibres of triangles that changed are laid into their new plane. Repairing twice changes nothing. Raises
+    `InputError` for options outside their range and for a mesh in which nothing is left.
+    """
+    _check(merge_distance, min_quality, stiffness_ratio, keep)
+    points, cells = mesh.points, mesh.cells.astype(np.int64)
+    source = np.arange(len(cells))
+    used = np.zeros(len(points), bool)
+    used[cells] = True
+
+    merged = into = _merge(points, used, merge_distance)
+    cells = into[cells]
+    ordered = np.sort(cells, axis=1)
+    distinct = (ordered[:, 1:] != ordered[:, :-1]).all(axis=1)
+    cells, source = cells[distinct], source[distinct]
+    if not len(cells):
+        raise InputError(
+            f"{len(mesh.cells)} cells, all with a repeated corner",
+            "cells with distinct corners",
+            "Check that merge_distance (mm) is shorter than the edges, and the unit of the points",
+        )
+    single = _first_of_each(cells)
+    cells, source, duplicates = cells[single], source[single], len(cells) - len(single)
+    flush = _without_fins(cells)
+    cells, source, fins = cells[flush], source[flush], len(cells) - len(flush)
+    largest, strays = _largest(points, cells) if keep == "largest" else (np.arange(len(cells)), 0)
+    lost = len(np.unique(cells)) - len(np.unique(cells[largest]))
+    cells, source = cells[largest], source[largest]
+
+    cells, turned, orientable = _oriented(points, cells)
+    opened, stiffest = len(boundary_facets(cells)), nodal_stiffness(points, cells).max()
+    swept = remove_slivers(points, cells, min_quality, stiffness_ratio)
+    solid = shape_quality(points, swept.cells) > _FLAT
+    if not solid.any():
+        raise InputError(
+            "a mesh without length, area or volume", "cells that are not flat", "Check the points"
+        )
+    cells, source, changed = swept.cells[solid], source[swept.source[solid]], swept.changed[solid]
+
+    origin, corners = np.unique(cells, return_inverse=True)
+    number = np.full(len(points), -1)
+    number[origin] = np.arange(len(origin))
+    nodes = np.where(used, number[swept.into[into]], -1)
+    fibres = mesh.fibres[source]
+    if mesh.corners == 3 and mesh.dim == 3:
+        fibres[changed] = _laid_flat(points[cells[changed]], fibres[changed])
+    clean = Mesh(points[origin], corners.reshape(cells.shape), fibres, mesh.regions[source])
+    merges = int((merged[used] != np.flatnonzero(used)).sum())
+    report = RepairReport(
+        nodes_before=len(points),
+        cells_before=len(mesh.cells),
+        nodes=len(origin),
+        cells=len(cells),
+        unused_nodes=len(points) - len(origin) - merges - lost - swept.collapses,
+        merged_nodes=merges,
+        degenerate_cells=int((~distinct).sum()),
+        duplicate_cells=duplicates,
+        fin_cells=fins,
+        stray_components=strays,
+        stray_nodes=lost,
+        turned_cells=turned,
+        flipped_edges=swept.flips,
+        collapsed_nodes=swept.collapses,
+        flat_cells=int((~solid).sum()),
+        thin_cells_left=int(thin_cells(points, cells, min_quality, stiffness_ratio)[0].sum()),
+        nonmanifold_facets=int((np.bincount(facets(cells)[1].ravel()) > 2).sum()),
+        boundary_before=opened,
+        boundary_after=len(boundary_facets(cells)),
+        orientable=orientable,
+        stiffness_before=float(stiffest),
+        stiffness_after=float(nodal_stiffness(points, cells).max()),
+    )
+    return Repaired(clean, report, nodes, origin, source)
+
+
+def _check(merge_distance, min_quality, stiffness_ratio, keep):
+    if merge_distance is not None and not (np.isfinite(merge_distance) and merge_distance >= 0):
+        raise InputError(
+            f"merge_distance = {merge_distance}", "a length in mm, 0 or more", "Leave it out for 1e-6"
+        )
+    if not 0 <= min_quality < 0.5:
+        raise InputError(
+            f"min_quality = {min_quality}", "0 to 0.5", "0.05 takes slivers and leaves stretched cells"
+        )
+    if not stiffness_ratio > 1:
+        raise InputError(
+            f"stiffness_ratio = {stiffness_ratio}", "more than 1 (inf for never)", "5 suits real surfaces"
+        )
+    if keep not in ("largest", "all"):
+        raise InputError(
+            f"keep = {keep!r}", '"largest" or "all"', "Use all where parts belong together unconnected"
+        )
+
+
+def _merge(points, used, distance):
+    """The node each node becomes: the first of the used ones that chain up within the distance."""
+    into = np.arange(len(points))
+    if distance is None:
+        distance = 1e-6 * np.linalg.norm(np.ptp(points[used], axis=0))
+    if distance == 0:
+        return into
+    nodes = np.flatnonzero(used)
+    pairs = KDTree(points[nodes]).query_pairs(distance, output_type="ndarray")
+    graph = sp.coo_matrix((np.ones(len(pairs), np.int8), pairs.T), shape=(len(nodes), len(nodes)))
+    _, label = connected_components(graph, directed=False)
+    _, first = np.unique(label, return_index=True)
+    into[nodes] = nodes[first[label]]
+    return into
+
+
+def _first_of_each(cells):
+    """Places of the cells that do not repeat an earlier one in any order of corners."""
+    unique, index = unique_rows(np.sort(cells, axis=1))
+    first = np.full(len(unique), len(cells))
+    np.minimum.at(first, index, np.arange(len(cells)))
+    return np.sort(first)
+
+
+def _without_fins(cells):
+    """Places of the cells that are left without triangles that hang on an edge of more than two sides."""
+    place = np.arange(len(cells))
+    while cells.shape[1] == 3:
+        index = facets(cells[place])[1]
+        count = np.bincount(index.ravel())[index]
+        fin = ((count == 1).sum(axis=1) == 2) & (count > 2).any(axis=1)
+        if not fin.any():
+            break
+        place = place[~fin]
+    return place
+
+
+def _largest(points, cells):
+    """Places of the cells of the largest component, and the number of others."""
+    label = components(cells, len(points))
+    size = np.bincount(label, measures(points, cells))
+    return np.flatnonzero(label == size.argmax()), len(size) - 1
+
+
+def _oriented(points, cells):
+    """Cells turned to positive area or volume, or a surface to agree with itself; how many were turned."""
+    orientable = True
+    if cells.shape[1] == points.shape[1] + 1:
+        corner = points[cells]
+        turn = np.linalg.det(corner[:, 1:] - corner[:, :1]) < 0
+    elif cells.shape[1] == 3:
+        turn, orientable = reversed_cells(cells)
+    else:
+        return cells, 0, True
+    cells = cells.copy()
+    cells[turn, -2:] = cells[turn, :-3:-1]
+    return cells, int(turn.sum()), orientable
+
+
+def _laid_flat(corner, fibres):
+    """Fibres projected into the planes of triangles; an upright one goes along the first edge."""
+    edge = corner[:, 1] - corner[:, 0]
+    edge /= np.linalg.norm(edge, axis=1)[:, None]
+    normal = np.cross(edge, corner[:, 2] - corner[:, 0])
+    normal /= np.linalg.norm(normal, axis=1)[:, None]
+    flat = fibres - (fibres * normal).sum(axis=1)[:, None] * normal
+    length = np.linalg.norm(flat, axis=1)[:, None]
+    return np.where(length > 1e-6, flat / np.maximum(length, 1e-6), edge)
