@@ -1,1 +1,29 @@
-"""view."""
+"""Evidence for eyes: figures drawn without any graphics library below matplotlib, and files for ParaView."""
+
+from .figures import (
+    activation_map,
+    conductivity_map,
+    convergence,
+    fit_summary,
+    residual_map,
+    save_figure,
+    scar_map,
+    speed_map,
+    trace,
+)
+from .vtkhdf import Result, read_vtkhdf, write_vtkhdf
+
+__all__ = [
+    "Result",
+    "activation_map",
+    "conductivity_map",
+    "convergence",
+    "fit_summary",
+    "read_vtkhdf",
+    "residual_map",
+    "save_figure",
+    "scar_map",
+    "speed_map",
+    "trace",
+    "write_vtkhdf",
+]
