@@ -153,8 +153,8 @@ def _collapses(points, cells, thin, wanted):
     before, after = np.full(len(gone), np.inf), np.full(len(gone), np.inf)
     np.minimum.at(before, op, altitudes(points, old).min(axis=1))
     np.minimum.at(after, survivor, altitudes(points, new).min(axis=1))
-    change = np.bincount(survivor, measures(points, new), len(gone))
-    change -= np.bincount(op, measures(points, old), len(gone))
+    gained = np.bincount(survivor, measures(points, new), len(gone))
+    change = gained - np.bincount(op, measures(points, old), len(gone))
     if corners == 3:
         patch = np.zeros((len(gone), 3))
         np.add.at(patch, op, _normals(points, old))
