@@ -1,5 +1,7 @@
 """The P1 space of a mesh: everything about its geometry that a solve needs, laid out for the device."""
 
+from itertools import combinations, pairwise
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from .._results import InputError
 from ..anatomy import Mesh
-from .p1 import lumped_mass, p1_gradients
+from .p1 import lumped_mass, p1_gradients, scaled_mass
 
 
 def ranks(sorted_keys: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
@@ -27,17 +29,42 @@ def padded(keys: Int[np.ndarray, " rows"], values: Int[np.ndarray, " rows"], cou
     return table
 
 
+def cuts(degree: Int[np.ndarray, " nodes"], most: int = 3) -> list[int]:
+    """Where to cut the rows into at most `most` runs so that padding each to its widest costs least."""
+    nodes = len(degree)
+    widest = np.maximum.accumulate(degree[::-1])[::-1]  # of this row and all after it
+    ends = np.flatnonzero(np.diff(widest)) + 1  # rows where the rest gets narrower
+    best, chosen = int(widest[0]) * nodes, [0, nodes]
+    for count in range(1, most):
+        for inner in combinations(ends.tolist(), count):
+            bounds = [0, *inner, nodes]
+            cost = sum(int(widest[a]) * (b - a) for a, b in pairwise(bounds))
+            if cost < best:
+                best, chosen = cost, bounds
+    return chosen
+
+
+class Slice(eqx.Module):
+    """A run of consecutive nodes and their neighbours, slot-major: (slots, nodes of the run).
+
+    Row k of `neighbours` holds the k-th neighbour of every node; nodes with fewer neighbours point to
+    themselves. `edges`: the undirected edge behind each, or the number of edges where the slot is empty.
+    """
+
+    neighbours: Int[Array, "slots run"]
+    edges: Int[Array, "slots run"]
+
+
 class Space(eqx.Module):
     """P1 functions on a mesh.
 
-    Sparse matrices with the pattern of the mesh are kept as padded neighbour lists (ELL), slot-major:
-    row k of `neighbours` holds the k-th neighbour of every node, and nodes with fewer neighbours point
-    to themselves. No product needs an atomic operation, and each slot is one contiguous array.
+    Sparse matrices with the pattern of the mesh are kept as padded neighbour lists in slices of
+    consecutive nodes (sliced ELL): no product needs an atomic operation, and each slot is one contiguous
+    array. `jaxtwin.anatomy.reorder` numbers the nodes so that the slices are tight.
 
     - `gradients`: (cells, corners, dim), 1/mm; `measures`: (cells,), mm to the topological dimension.
-    - `mass`: (nodes,), lumped.
-    - `neighbours`: (slots, nodes); `edge_of`: (slots, nodes), the undirected edge behind each slot, or
-      the number of edges where the slot is empty.
+    - `mass`: (nodes,), lumped. `added_mass`: the fraction of it that mass scaling has added.
+    - `slices`: neighbours of all nodes.
     - `edge_terms`: (terms, edges), which of the (cells x pairs) element entries make up an edge.
     """
 
@@ -45,12 +72,16 @@ class Space(eqx.Module):
     measures: Float[Array, " cells"]
     mass: Float[Array, " nodes"]
     cells: Int[Array, "cells corners"]
-    neighbours: Int[Array, "slots nodes"]
-    edge_of: Int[Array, "slots nodes"]
+    slices: tuple[Slice, ...]
     edge_terms: Int[Array, "terms edges"]
+    added_mass: float = eqx.field(static=True)
 
-    def __init__(self, mesh: Mesh, dtype=None):
-        """`dtype` is the precision of the solve; JAX's default float where none is given."""
+    def __init__(self, mesh: Mesh, *, mass_scaling: float = 0.0, dtype=None):
+        """`mass_scaling`: fraction of mass that may be added, in all, to the nodes of the smallest cells.
+
+        They alone would dictate the time step; see `scaled_mass`. `dtype` is the precision of the solve;
+        JAX's default float where none is given.
+        """
         real = jnp.zeros((), dtype or float).dtype
         mass = lumped_mass(mesh)
         if not (mesh.measures > 0).all() or not (mass > 0).all():
@@ -60,19 +91,31 @@ class Space(eqx.Module):
                 "Clean the mesh with `jaxtwin.anatomy.repair` (the command line does so by default)",
             )
         gradients, measures = p1_gradients(mesh)
+        if mass_scaling > 0:
+            stiffness = np.einsum("c,cai,cai->ca", measures, gradients, gradients)
+            diagonal = np.bincount(mesh.cells.ravel(), stiffness.ravel(), len(mass))
+            scaled = scaled_mass(mass, diagonal, mass_scaling)
+        else:
+            scaled = mass
         nodes, a_b = len(mesh.points), np.triu_indices(mesh.corners, 1)
         pairs = np.sort(mesh.cells[:, np.stack(a_b, 1)].reshape(-1, 2), axis=1)
         key, edge_of_term = np.unique(pairs[:, 0].astype(np.int64) * nodes + pairs[:, 1], return_inverse=True)
         ends = np.stack([key // nodes, key % nodes], 1)
-        terms, edges = np.arange(len(pairs)), np.arange(len(key))
+        edges = np.arange(len(key))
         self.gradients = jnp.asarray(gradients, real)
         self.measures = jnp.asarray(measures, real)
-        self.mass = jnp.asarray(mass, real)
+        self.mass = jnp.asarray(scaled, real)
+        self.added_mass = float(scaled.sum() / mass.sum() - 1.0)
         self.cells = jnp.asarray(mesh.cells)
         rows = np.r_[ends[:, 0], ends[:, 1]]
-        self.neighbours = jnp.asarray(padded(rows, np.r_[ends[:, 1], ends[:, 0]], nodes, np.arange(nodes)))
-        self.edge_of = jnp.asarray(padded(rows, np.r_[edges, edges], nodes, len(key)))
-        self.edge_terms = jnp.asarray(padded(edge_of_term.ravel(), terms, len(key), len(pairs)))
+        neighbours = padded(rows, np.r_[ends[:, 1], ends[:, 0]], nodes, np.arange(nodes))
+        edge_of = padded(rows, np.r_[edges, edges], nodes, len(key))
+        degree = np.bincount(rows, minlength=nodes)
+        self.slices = tuple(
+            Slice(jnp.asarray(neighbours[: degree[a:b].max(), a:b]), jnp.asarray(edge_of[: degree[a:b].max(), a:b]))
+            for a, b in pairwise(cuts(degree))
+        )
+        self.edge_terms = jnp.asarray(padded(edge_of_term.ravel(), np.arange(len(pairs)), len(key), len(pairs)))
 
     @property
     def nodes(self) -> int:
@@ -82,8 +125,3 @@ class Space(eqx.Module):
     def to_cells(self, values: Float[Array, " nodes"]) -> Float[Array, " cells"]:
         """The mean over the corners of each cell."""
         return values[self.cells].mean(axis=1)
-
-    def to_nodes(self, values: Float[Array, " cells"]) -> Float[Array, " nodes"]:
-        """The mean over the cells around each node, weighted by their measure."""
-        share = jnp.repeat(self.measures * values, self.cells.shape[1]) / self.cells.shape[1]
-        return jnp.zeros_like(self.mass).at[self.cells.ravel()].add(share) / self.mass

@@ -127,7 +127,6 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
     march, state = _whole(varied, rest)
     wanted, fixed = eqx.partition(march.reaction, perturbed[1])
     trail, after, end_memory = residuals
-    slots = march.diffusion.neighbours.shape[0]
 
     def step(carry, scanned):
         after, state_bar, memory_bar, w_bar, slots_bar = carry
@@ -149,11 +148,11 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
         lambda shape, bar: jnp.zeros(shape.shape, shape.dtype) if bar is None else bar, shapes, cotangents
     )
     zeros = jax.tree.map(jnp.zeros_like, wanted)
-    carry = after, state_bar, memory_bar, zeros, tuple(jnp.zeros_like(march.mass) for _ in range(slots))
+    carry = after, state_bar, memory_bar, zeros, march.no_slots()
     if block == steps:
         carry, _ = jax.lax.scan(step, carry, (trail, emitted_bar), reverse=True)
     else:
         emitted_bar = jax.tree.map(lambda e: e.reshape(-1, block, *e.shape[1:]), emitted_bar)
         carry, _ = jax.lax.scan(run_block, carry, (trail, emitted_bar), reverse=True)
     _, state_bar, _, w_bar, slots_bar = carry
-    return jnp.stack(slots_bar), w_bar, state_bar
+    return march.stack_slots(slots_bar), w_bar, state_bar

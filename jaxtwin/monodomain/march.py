@@ -36,6 +36,32 @@ class March(eqx.Module):
         """Start of step `index`, ms; a product, not a sum, so that float32 does not drift."""
         return self.start + index.astype(self.mass.dtype) * self.dt
 
+    def flat_differences(self, u) -> list:
+        """u at the neighbour less u at the node, one array per slot of each slice."""
+        return [d for piece in self.diffusion.differences(u) for d in piece]
+
+    def per_slot(self, values) -> list:
+        """The values of the nodes behind each slot of each slice."""
+        pieces, start = [], 0
+        for piece in self.diffusion.slices:
+            slots, run = piece.neighbours.shape
+            pieces += [values[start : start + run]] * slots
+            start += run
+        return pieces
+
+    def no_slots(self) -> list:
+        """Zero for each slot of each slice: the start of the cotangent of the conductances."""
+        return [jnp.zeros_like(row) for row in self.per_slot(self.mass)]
+
+    def stack_slots(self, rows: list) -> tuple:
+        """The arrays of all slots in the shape of the conductances."""
+        stacked, start = [], 0
+        for piece in self.diffusion.slices:
+            slots = piece.neighbours.shape[0]
+            stacked.append(jnp.stack(rows[start : start + slots]))
+            start += slots
+        return tuple(stacked)
+
     def leave(self, reaction: Reaction, state: State, drive, y, product, memory: Memory, time):
         """The state at the end of a step, what the recorders remember, and what they emit."""
         gate = reaction.ionic.relax(state.gate, state.u, y, self.dt)
@@ -70,7 +96,7 @@ class March(eqx.Module):
 
         `wanted`, `fixed`: the leaves of the reaction to differentiate, and the others. `cotangents`: of the new
         state, the new memory and what was emitted. Returns those of `wanted`, of the conductances (one
-        array a slot), of the old state and of the old memory.
+        array a slot, so that each is written once and in place), of the old state and of the old memory.
         `memory` is that at the end of the solve: the updates of recorders are idempotent.
 
         A = M^-1 K is self-adjoint in the inner product of M, so with cotangents divided by the mass the
@@ -93,16 +119,18 @@ class March(eqx.Module):
         rows = self.rows()
         # the last row's product is the diffusion at the end of the step; its cotangent is known already
         weights = (dt * rows[:, 3]).at[-1].set(1.0)
-        neighbours = self.diffusion.neighbours
         zero = jnp.zeros_like(mass)
 
         def stage(carry, scanned):
             row, weight, y = scanned
             gathered, q, q_before, entry_bar, w_bar, slots_bar = carry
             flux = weight * self.diffusion(gathered)
-            slots_bar = tuple(
-                bar + weight * gathered * (y[neighbours[k]] - y) for k, bar in enumerate(slots_bar)
-            )
+            slots_bar = [
+                bar + scaled * difference
+                for bar, scaled, difference in zip(
+                    slots_bar, self.per_slot(weight * gathered), self.flat_differences(y), strict=True
+                )
+            ]
             _, local = jax.vjp(
                 lambda w, e, y, b: stepper.stage(reaction(w), e, y, b, zero, row, dt), wanted, entry, y, y
             )
@@ -114,7 +142,7 @@ class March(eqx.Module):
 
         init = (
             product_bar / mass, y_bar / mass, zero,
-            jax.tree.map(jnp.zeros_like, entry), w_bar, tuple(zero for _ in range(neighbours.shape[0])),
+            jax.tree.map(jnp.zeros_like, entry), w_bar, self.no_slots(),
         )  # fmt: skip
         (_, q, q_before, entry_bar, w_bar, slots_bar), _ = jax.lax.scan(
             stage, init, (rows, weights, arguments), reverse=True

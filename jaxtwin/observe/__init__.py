@@ -1,1 +1,11 @@
-"""observe."""
+"""Solutions and measurements: recorders of a solve, measured maps, and what links them."""
+
+from .activation import ActivationTimes
+from .mapping import MappingData, project
+from .mapping_csv import read_csv, write_csv
+from .sources import earliest_sources
+from .trace import VoltageTrace
+
+__all__ = [
+    "ActivationTimes", "MappingData", "VoltageTrace", "earliest_sources", "project", "read_csv", "write_csv",
+]  # fmt: skip

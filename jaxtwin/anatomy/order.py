@@ -1,0 +1,34 @@
+"""Node numbering for fast sparse products."""
+
+import equinox as eqx
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Int
+from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+from .mesh import Mesh
+
+
+class Reordered(eqx.Module):
+    """The same mesh with its nodes in another order; `origin` (nodes,) is the old index of each node."""
+
+    mesh: Mesh
+    origin: Int[np.ndarray, " nodes"]
+
+
+def reorder(mesh: Mesh) -> Reordered:
+    """Numbers nodes by falling number of neighbours, and neighbours close together within one number.
+
+    The solver keeps the neighbours of all nodes in tables as wide as the widest row. With nodes of many
+    neighbours first, it can cut the table into a few that are each no wider than needed; reverse
+    Cuthill-McKee order within each keeps memory accesses close.
+    """
+    edges, nodes = mesh.edges, len(mesh.points)
+    degree = np.bincount(edges.ravel(), minlength=nodes)
+    graph = sp.coo_array((np.ones(2 * len(edges)), (edges.ravel(), edges[:, ::-1].ravel())), (nodes, nodes))
+    place = np.empty(nodes, np.int64)
+    place[reverse_cuthill_mckee(graph.tocsr(), symmetric_mode=True)] = np.arange(nodes)
+    origin = np.lexsort((place, -degree))
+    new = np.empty(nodes, np.int64)
+    new[origin] = np.arange(nodes)
+    return Reordered(Mesh(mesh.points[origin], new[mesh.cells], mesh.fibres, mesh.regions), origin)
