@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.ndimage import maximum_filter
 from scipy.spatial import KDTree
 
 from .._results import InputError
@@ -15,6 +16,7 @@ from ..anatomy import Mesh
 
 GREY = 0.82  # no value there
 _CHUNK = 2_000_000  # candidate pixels at a time: bounds the memory of `rasterise`
+_RIM = 0.6  # a soft shadow, wider and paler than an isochrone, not to be taken for one
 _AMBIENT, _DIFFUSE = 0.70, 0.30  # gentle: shading must not be read as a change of value
 
 
@@ -249,6 +251,16 @@ def level_lines(
     return np.nan_to_num(np.clip(width / 2 + 0.5 - distance, 0.0, 1.0), nan=0.0)
 
 
+def rims(raster: Raster) -> Bool[np.ndarray, "rows columns"]:
+    """Pixels just behind an edge: a wall within four pixels is nearer by 5 % of the picture or more.
+
+    Without a shadow there the inside of a far wall, seen past the rim of a vein or valve, joins the near wall
+    seamlessly and isochrones seem to jump.
+    """
+    step = 0.05 * max(raster.window.rows, raster.window.columns) * raster.window.pixel
+    return (raster.triangle >= 0) & (maximum_filter(raster.depth, size=9) > raster.depth + step)
+
+
 def render(
     raster: Raster,
     colours: Float[np.ndarray, "rows columns 3"],
@@ -256,9 +268,10 @@ def render(
 ) -> Float[np.ndarray, "half_rows half_columns 4"]:
     """The picture, RGBA from 0 to 1 at half the size: the mean of 2 x 2 pixels smooths outlines and lines.
 
-    `colours` are shaded; `lines` is what dark lines cover of each pixel. Transparent where nothing is.
+    `colours` are shaded and rims darkened; `lines` is what dark lines cover of each pixel. Where nothing is,
+    the picture is transparent.
     """
-    bright = colours * shade(raster)[..., None]
+    bright = colours * shade(raster)[..., None] * np.where(rims(raster), _RIM, 1.0)[..., None]
     if lines is not None:
         bright = bright * (1.0 - 0.85 * lines[..., None])
     seen = (raster.triangle >= 0).astype(float)[..., None]

@@ -127,6 +127,21 @@ def test_level_lines_lie_on_their_level_and_have_one_width():
     assert not drawn.level_lines(raster, np.full(len(values), 20.0), np.array([20.0]), 2.0).any()
 
 
+def test_a_rim_is_the_far_side_of_a_jump_in_depth():
+    near, far = plane(width=10.0), plane()
+    points = np.concatenate(
+        [np.pad(near.points, ((0, 0), (0, 1))), np.pad(far.points, ((0, 0), (0, 1))) - [5, 0, 3]]
+    )
+    surface = drawn.surface_of(Mesh(points, np.concatenate([near.cells, far.cells + len(near.points)])))
+    view = drawn.View("", np.eye(3))
+    raster = drawn.rasterise(surface, view, drawn.windows_of(surface, (view,), 200)[0])
+    x, y = pixel_centres(raster.window)
+    outside = np.abs(x) - 5  # the near plane ends at -5 and 5
+    inner = np.abs(y) < 4.5
+    expected = (outside > 0) & (outside < 4 * raster.window.pixel)
+    np.testing.assert_array_equal(drawn.rims(raster)[inner], expected[inner])
+
+
 def test_shading_is_brightest_facing_the_viewer_whatever_the_orientation():
     mesh = sphere()
     flipped = Mesh(
