@@ -1,1 +1,34 @@
-"""Differentiable cardiac electrophysiology twins in JAX."""
+"""Differentiable cardiac electrophysiology twins in JAX.
+
+mesh + fibres -> monodomain with Mitchell-Schaeffer cells -> activation times -> fitted conductivity.
+Units: mm, ms, mV, mS, uF throughout.
+"""
+
+from ._results import InputError, SolveError
+from .anatomy import Mesh, atrial_shell, cable, read_mesh, refine, reorder, repair, sheet, slab, write_mesh
+from .ionic import MitchellSchaeffer, ModifiedMitchellSchaeffer
+from .monodomain import (
+    Checkpointed,
+    ForwardMode,
+    RungeKuttaChebyshev,
+    Stimulus,
+    Times,
+    Tissue,
+    diffusion_tensor,
+    in_regions,
+    in_sphere,
+    pulse,
+    simulate,
+)
+from .observe import ActivationTimes, MappingData, VoltageTrace, earliest_sources, read_csv, write_csv
+from .posterior import LogConductivity, StudentT, field, matern_modes, per_region, uniform
+from .twin import Twin
+
+__all__ = [
+    "ActivationTimes", "Checkpointed", "ForwardMode", "InputError", "LogConductivity", "MappingData", "Mesh",
+    "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "RungeKuttaChebyshev", "SolveError", "Stimulus",
+    "StudentT", "Times", "Tissue", "Twin", "VoltageTrace", "atrial_shell", "cable", "diffusion_tensor",
+    "earliest_sources", "field", "in_regions", "in_sphere", "matern_modes", "per_region", "pulse", "read_csv",
+    "read_mesh", "refine", "reorder", "repair", "sheet", "simulate", "slab", "uniform", "write_csv",
+    "write_mesh",
+]  # fmt: skip

@@ -76,7 +76,9 @@ class Twin(eqx.Module):
         adjoint: AbstractAdjoint | None = None,
     ):
         if not ratio >= 1.0:
-            raise InputError(f"an anisotropy ratio of {ratio}", "D along over D across of 1 or more", "Invert it")
+            raise InputError(
+                f"an anisotropy ratio of {ratio}", "D along over D across of 1 or more", "Invert it"
+            )
         self.mesh, self.ionic, self.conductivity, self.stimuli = mesh, ionic, conductivity, stimuli
         self.space = Space(mesh, mass_scaling=mass_scaling)
         self.fibres = jnp.asarray(mesh.fibres, self.space.mass.dtype)

@@ -1,1 +1,1 @@
-"""_cli."""
+"""What each command does; `jaxtwin/__main__.py` alone prints."""

@@ -10,9 +10,7 @@ from jaxtyping import Array, Float
 from .space import Slice, Space
 
 
-def edge_conductances(
-    space: Space, diffusivity: Float[Array, "cells dim dim"]
-) -> Float[Array, " edges"]:
+def edge_conductances(space: Space, diffusivity: Float[Array, "cells dim dim"]) -> Float[Array, " edges"]:
     """Off-diagonal entries of the stiffness matrix with the sign turned: -sum_c |c| grad_a . D grad_b."""
     a, b = np.triu_indices(space.cells.shape[1], 1)
     flux = jnp.einsum("cij,cbj->cbi", diffusivity, space.gradients)
@@ -50,11 +48,16 @@ class Diffusion(eqx.Module):
     def __call__(self, u: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
         # unrolled over the slots, so that each slice is one loop and fuses with what stands around it
         fluxes = [
-            sum((k * d for k, d in zip(conductance[1:], difference[1:], strict=True)), conductance[0] * difference[0])
+            sum(
+                (k * d for k, d in zip(conductance[1:], difference[1:], strict=True)),
+                conductance[0] * difference[0],
+            )
             for conductance, difference in zip(self.conductances, self.differences(u), strict=True)
         ]
         return self.inverse_mass * jnp.concatenate(fluxes)
 
     def spectral_bound(self) -> Float[Array, ""]:
         """An upper bound of the largest eigenvalue of -A (Gershgorin), 1/ms."""
-        return jnp.max(2.0 * self.inverse_mass * jnp.concatenate([jnp.abs(k).sum(axis=0) for k in self.conductances]))
+        return jnp.max(
+            2.0 * self.inverse_mass * jnp.concatenate([jnp.abs(k).sum(axis=0) for k in self.conductances])
+        )

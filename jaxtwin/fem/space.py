@@ -112,10 +112,15 @@ class Space(eqx.Module):
         edge_of = padded(rows, np.r_[edges, edges], nodes, len(key))
         degree = np.bincount(rows, minlength=nodes)
         self.slices = tuple(
-            Slice(jnp.asarray(neighbours[: degree[a:b].max(), a:b]), jnp.asarray(edge_of[: degree[a:b].max(), a:b]))
+            Slice(
+                jnp.asarray(neighbours[: degree[a:b].max(), a:b]),
+                jnp.asarray(edge_of[: degree[a:b].max(), a:b]),
+            )
             for a, b in pairwise(cuts(degree))
         )
-        self.edge_terms = jnp.asarray(padded(edge_of_term.ravel(), np.arange(len(pairs)), len(key), len(pairs)))
+        self.edge_terms = jnp.asarray(
+            padded(edge_of_term.ravel(), np.arange(len(pairs)), len(key), len(pairs))
+        )
 
     @property
     def nodes(self) -> int:

@@ -5,7 +5,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 
-
 def diffusion_tensor(
     fibres: Float[Array, "cells dim"] | Float[np.ndarray, "cells dim"],
     along: Float[Array, "*cells"] | float,

@@ -26,7 +26,9 @@ class Times(eqx.Module):
     start: float = eqx.field(static=True, default=0.0)
 
     def __check_init__(self):
-        if not (np.isfinite([self.start, self.stop, self.dt]).all() and self.dt > 0 and self.stop > self.start):
+        if not (
+            np.isfinite([self.start, self.stop, self.dt]).all() and self.dt > 0 and self.stop > self.start
+        ):
             raise InputError(
                 f"times from {self.start} to {self.stop} ms in steps of {self.dt} ms",
                 "a positive step and an end after the start", "Correct the times",
@@ -63,7 +65,9 @@ def _with_stages(stepper: AbstractStepper, tissue: Tissue, dt: float) -> Abstrac
             "Call `stepper.with_stages(spectral_bound(fastest_tissue), dt)` before `jax.jit` or `jax.grad`",
         ) from None
     if not np.isfinite(bound):
-        raise InputError("a diffusivity that is not finite", "finite values in mm2/ms", "Check the conductivity")
+        raise InputError(
+            "a diffusivity that is not finite", "finite values in mm2/ms", "Check the conductivity"
+        )
     return stepper.with_stages(bound, dt)
 
 
@@ -86,9 +90,7 @@ def _simulate(tissue, stepper, times: Times, recorders, state, adjoint: Abstract
     march = _march(tissue, stepper, times, recorders)
     state, memory = _begin(march, state)
     state, memory, emitted = adjoint.run(march, state, memory, jnp.asarray(0), times.steps)
-    records = tuple(
-        r.read(m, e, times.dt) for r, m, e in zip(recorders, memory, emitted, strict=True)
-    )
+    records = tuple(r.read(m, e, times.dt) for r, m, e in zip(recorders, memory, emitted, strict=True))
     return Solution(state, records, jnp.max(jnp.abs(jax.lax.stop_gradient(state.u))))
 
 
@@ -141,9 +143,7 @@ def simulate_in_parts(
         state, memory, emitted = _advance(march, state, memory, jnp.asarray(first), steps)
         time = times.start + (first + steps) * times.dt
         _check(state, time)
-        records = tuple(
-        r.read(m, e, times.dt) for r, m, e in zip(recorders, memory, emitted, strict=True)
-    )
+        records = tuple(r.read(m, e, times.dt) for r, m, e in zip(recorders, memory, emitted, strict=True))
         yield time, Solution(state, records, jnp.max(jnp.abs(state.u)))
 
 

@@ -63,7 +63,9 @@ class ActivationTimes(AbstractRecorder):
 
     def update(self, memory: tuple[Crossing, ...], step: Step) -> tuple[Crossing, ...]:
         sign = 1.0 if self.upward else -1.0
-        crossed = (sign * (step.before - self.threshold) < 0.0) & (sign * (step.after - self.threshold) >= 0.0)
+        crossed = (sign * (step.before - self.threshold) < 0.0) & (
+            sign * (step.after - self.threshold) >= 0.0
+        )
         now = Crossing(
             jnp.broadcast_to(step.time, step.before.shape),
             step.before, step.after, step.slope_before, step.slope_after,

@@ -77,7 +77,9 @@ def minimise(
             if enough and new.captured >= now.captured:
                 accepted = trial, new
                 break
-            length *= 0.5 if enough or not jnp.isfinite(new.loss) else _parabola(now.loss, slope, length, new.loss)
+            length *= (
+                0.5 if enough or not jnp.isfinite(new.loss) else _parabola(now.loss, slope, length, new.loss)
+            )
         if accepted is None:
             if fresh:
                 reason = "no step lowers the loss"

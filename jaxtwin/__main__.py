@@ -1,0 +1,186 @@
+"""The command line: the only place that prints."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ._results import InputError, SolveError
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+CaseFile = Annotated[Path, typer.Argument(help="The case: a TOML file or the folder that holds case.toml.")]
+
+
+def say(text: str) -> None:
+    """A note for the user."""
+    console.print(f"  {text}", markup=False)
+
+
+def bar(unit: str) -> Progress:
+    """A progress bar with what is known, the time gone and the time left."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TextColumn(unit),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
+    )  # fmt: skip
+
+
+def configure(precision: str) -> None:
+    """Sets JAX's precision and its cache of compiled programs, before anything is computed."""
+    import jax
+
+    jax.config.update("jax_enable_x64", precision == "float64")
+    cache = Path(os.environ.get("JAXTWIN_CACHE", Path.home() / ".cache" / "jaxtwin"))
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
+    """Write a commented case with a small atrial shell and a map of it, ready to simulate and to fit."""
+    from ._cli.init import make_case
+
+    make_case(folder)
+    say(f"{folder}: case.toml, heart.vtu, map.csv. Next: jaxtwin simulate {folder} or jaxtwin fit {folder}")
+
+
+@app.command()
+def simulate(case: CaseFile) -> None:
+    """Solve one beat and write activation times, voltages and figures."""
+    from ._cli.case import load_case
+    from ._cli.simulate import run_simulate
+
+    loaded = load_case(case)
+    configure(loaded.output.precision)
+    with bar("") as progress:
+        task = progress.add_task("simulate", total=None, state="compiling")
+
+        def update(now: float, end: float) -> None:
+            progress.update(task, total=end, completed=now, state=f"{now:.0f} of {end:.0f} ms")
+
+        folder = run_simulate(loaded, say, update)
+    _print_summary(folder, ("nodes", "activated_nodes", "last_activation_ms", "seconds"))
+
+
+@app.command()
+def fit(case: CaseFile) -> None:
+    """Fit conductivity (and scar) to a measured map, and test the fit on what was held out."""
+    from ._cli.case import load_case
+    from ._cli.fit import run_fit
+
+    loaded = load_case(case)
+    configure(loaded.output.precision)
+    with bar("") as progress:
+        task = progress.add_task("fit", total=None, state="compiling")
+        folder = run_fit(loaded, say, _fit_progress(progress, task))
+    _print_summary(folder, ("twin", "baselines", "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"))
+
+
+@app.command()
+def check(files: Annotated[list[Path], typer.Argument(help="Meshes, maps (CSV) or cases.")]) -> None:
+    """Say what a mesh or a map holds, and what is wrong with it."""
+    from ._cli.check import check_file
+
+    for path in files:
+        facts = check_file(path)
+        problems = facts.pop("problems")
+        table = Table(title=str(path), title_justify="left", show_header=False, box=None, pad_edge=False)
+        for key, value in facts.items():
+            table.add_row(key, value if isinstance(value, str) else json.dumps(_rounded(value)))
+        Console(highlight=False, soft_wrap=True).print(table, markup=False)
+        for problem in problems:
+            print(f"  ! {problem}")
+        print("  nothing wrong found" if not problems else f"  {len(problems)} things to know")
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where figures and summary go.")] = Path("jaxtwin-demo"),
+    edge: Annotated[float, typer.Option(help="Edge of the fitted mesh, mm; the truth has half of it.")] = 1.8,
+    iterations: Annotated[int, typer.Option(help="Iterations of the fit.")] = 30,
+) -> None:
+    """Find a hidden scar in a synthetic atrium from noisy activation times, and compare with the truth."""
+    from ._cli.demo import run_demo
+
+    configure("float32")
+    with bar("") as progress:
+        task = progress.add_task("fit", total=None, state="simulating the truth")
+        summary = run_demo(folder, say, _fit_progress(progress, task), edge=edge, iterations=iterations)
+    table = Table("", "truth", "estimate", title="Truth against estimate", title_justify="left")
+    speed, area, unseen = (
+        summary[k] for k in ("healthy_speed_mm_per_ms", "scar_area_mm2", "unseen_site_rmse_ms")
+    )
+    table.add_row("speed of healthy tissue, mm/ms", f"{speed['truth']:.3f}", f"{speed['estimate']:.3f}")
+    table.add_row("area of scar, mm2", f"{area['truth']:.0f}", f"{area['estimate']:.0f}")
+    table.add_row("overlap of scar (Dice)", "1", f"{summary['scar_dice']:.2f}")
+    table.add_row(
+        "misfit of the maps, ms", f"{summary['noise_ms']:.1f} (noise)", f"{summary['rmse_fit_ms']:.1f}"
+    )
+    table.add_row(
+        "error at a pacing site never seen, ms",
+        f"{unseen['before_fit']:.1f} before the fit",
+        f"{unseen['after_fit']:.1f}",
+    )
+    Console(highlight=False).print(table)
+    print(f"{summary['seconds']:.0f} s. Figures and summary in {folder}. {summary['notice']}")
+
+
+@app.command()
+def doctor() -> None:
+    """Devices, versions, memory, and a self-test of about three seconds."""
+    from ._cli.doctor import examine
+
+    facts = examine()
+    print(json.dumps(_rounded(facts), indent=2))
+    if not facts["self_test"]["passed"]:
+        raise SolveError("The self-test failed: speed or derivative are not as expected on this machine.")
+
+
+def _fit_progress(progress: Progress, task):
+    def update(iteration: int, iterations: int, now) -> None:
+        progress.update(
+            task, total=iterations, completed=iteration,
+            state=f"{iteration}/{iterations}  loss {now.loss:.1f}  RMSE {now.rmse_ms:.2f} ms",
+        )  # fmt: skip
+
+    return update
+
+
+def _print_summary(folder: Path, keys: tuple[str, ...]) -> None:
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    for key in keys:
+        print(f"{key}: {json.dumps(_rounded(summary[key]))}")
+    print(f"Results in {folder}. {summary['notice']}")
+
+
+def _rounded(value):
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(v) for v in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def main() -> None:
+    """Entry point. Exit code 0: good, 1: the run failed, 2: bad input."""
+    try:
+        app(standalone_mode=True)
+    except InputError as error:
+        console.print(f"Error: {error}", markup=False)
+        sys.exit(2)
+    except (SolveError, MemoryError) as error:
+        console.print(f"Failed: {error}", markup=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

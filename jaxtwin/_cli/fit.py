@@ -1,0 +1,211 @@
+"""`jaxtwin fit`: conductivity (and scar) from a measured map."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from .._units import conductivity_from_diffusivity
+from ..monodomain import Checkpointed, Times
+from ..observe import MappingData, project
+from ..posterior import (
+    Assessment,
+    LogConductivity,
+    field,
+    isotropic_speed,
+    matern_modes,
+    per_region,
+    radial_basis,
+    split,
+    uniform,
+)
+from ..twin import Twin
+from ..view import (
+    activation_map,
+    conductivity_map,
+    convergence,
+    fit_summary,
+    residual_map,
+    save_figure,
+    scar_map,
+    write_vtkhdf,
+)
+from . import build
+from .case import Case
+from .folder import DISCLAIMER, provenance, run_folder, write_json
+from .simulate import Say
+
+
+def parameterisation(case: Case, mesh, reference: float) -> LogConductivity:
+    """What the [fit] table of a case asks for."""
+    f = case.fit
+    modes = None
+    if f.parameterisation == "field" or f.scar:
+        count = min(f.modes, len(mesh.points) // 3)
+        modes = matern_modes(mesh, correlation_length=f.correlation_length_mm, count=count)
+    if f.parameterisation == "uniform":
+        basis = uniform(len(mesh.points), f.sd_log)
+    elif f.parameterisation == "regions":
+        basis = per_region(mesh, f.sd_log)
+    else:
+        basis = field(modes, f.sd_log)
+    scar = field(modes, sd=3.0, level_sd=1.0) if f.scar else None
+    return LogConductivity(
+        basis, scar, reference, f.least_diffusivity_mm2_per_ms, f.largest_diffusivity_mm2_per_ms
+    )
+
+
+def beat(case: Case, data: MappingData, own_clock: bool) -> Times:
+    """The grid in time that covers the map; its number of steps is a multiple of 100, for the checkpoints."""
+    lat = data.lat_ms[data.valid]
+    start = float(np.floor(lat.min())) - 5.0 if own_clock else 0.0
+    stop = case.time.end_ms if case.time.end_ms is not None else float(lat.max()) + 25.0
+    block = 100 * case.time.step_ms
+    return Times(start + float(np.ceil((stop - start) / block - 1e-9)) * block, case.time.step_ms, start)
+
+
+def errors(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float]:
+    """Root-mean-square and median absolute error, ms, over the points that the prediction reaches."""
+    gap = predicted - measured
+    reached = np.isfinite(gap)
+    gap = gap[reached]
+    if not len(gap):
+        return {"points": len(reached), "not_reached": len(reached)}
+    return {
+        "points": len(reached), "not_reached": int((~reached).sum()),
+        "rmse_ms": float(np.sqrt(np.mean(gap**2))), "median_abs_ms": float(np.median(np.abs(gap))),
+    }  # fmt: skip
+
+
+def run_fit(case: Case, say: Say, progress: Callable[[int, int, Assessment], None]) -> Path:
+    """Fits the map of a case. `progress(iteration, iterations, assessment)`. Returns the folder written."""
+    begin = time.perf_counter()
+    heart = build.heart(case)
+    for note in heart.notes:
+        say(note)
+    data, more = build.mapping(case, heart)
+    data, _ = project(heart.mesh, data)
+    for note in data.notes:
+        say(note)
+    sets = split(
+        heart.mesh, data, fit=case.map.fit_points or None, held_out=case.map.held_out_points,
+        patch_fraction=case.map.held_out_patch_fraction, seed=case.map.seed,
+    )  # fmt: skip
+    train = data.subset(sets.fit)
+    ionic = build.cells(case)
+    reference = build.diffusivity(case, ionic)
+    own_clock = all(s.kind == "map" for s in case.stimulus)
+    stimuli = tuple(
+        build.stimulus(case, s, heart, train, k, float(ionic.speed(reference)))
+        for k, s in enumerate(case.stimulus)
+    )
+    twin = Twin(
+        heart.mesh, ionic=ionic, conductivity=parameterisation(case, heart.mesh, reference), stimuli=stimuli,
+        times=beat(case, train, own_clock), ratio=case.tissue.anisotropy_ratio,
+        mass_scaling=case.mesh.mass_scaling, adjoint=Checkpointed(case.fit.gradient_memory_GB * 1e9),
+    )  # fmt: skip
+    warnings = [*data.notes, *build.check_step(case, twin.space)]
+    case = build.resolved(case, time={"end_ms": twin.times.stop})
+    with run_folder(case.path(case.output.folder)) as folder:
+        prepared = time.perf_counter()
+        fit = twin.fit(
+            train, iterations=case.fit.iterations, tolerance=case.fit.tolerance, sigma_ms=case.map.sigma_ms,
+            report=lambda i, a: progress(i, case.fit.iterations, a),
+        )  # fmt: skip
+        fitted = time.perf_counter()
+        _, place = project(heart.mesh, data)
+        nodes = np.stack([np.asarray(twin.predict(fit.theta, k)) for k in range(data.maps)])
+        predicted = np.stack([np.asarray(place(row)) for row in nodes])[
+            data.map_index, np.arange(len(data.lat_ms))
+        ]
+        d = np.asarray(twin.conductivity.diffusivity(fit.theta))
+        scar = np.asarray(twin.conductivity.scar(fit.theta))
+        parts = {"fit": sets.fit, "held_out_points": sets.points, "held_out_patch": sets.patch}
+        scores = {
+            name: errors(predicted[mask], data.lat_ms[mask]) for name, mask in parts.items() if mask.any()
+        }
+        warnings += [
+            f"{name}: {score['not_reached']} of {score['points']} points are not reached by the fitted wave."
+            for name, score in scores.items()
+            if score["not_reached"]
+        ]
+        record = provenance(case, [*heart.sources, *more], [*heart.notes, *warnings])
+        summary = {
+            "twin": scores, "baselines": baselines(heart.mesh, data, sets, parts),
+            "noise_scale_ms": float(np.exp(np.asarray(fit.theta["noise"]))) * case.map.sigma_ms,
+            "offset_ms": np.asarray(twin.offset_ms(fit.theta)).tolist(),
+            "diffusivity_mm2_per_ms": percentiles(d),
+            "conductivity_S_per_m": percentiles(conductivity_from_diffusivity(d)),
+            "speed_mm_per_ms": percentiles(np.asarray(ionic.speed(d))),
+            "scar_fraction": float(np.average(scar > 0.5, weights=np.asarray(twin.space.mass))) if case.fit.scar else None,
+            "iterations": len(fit.history) - 1, "ended": fit.reason, "loss": fit.assessment.loss,
+            "nodes": len(heart.mesh.points), "steps": twin.times.steps, "stages": twin.stepper.stages,
+            "seconds": {"prepare": prepared - begin, "fit": fitted - prepared, "total": time.perf_counter() - begin},
+            "warnings": warnings, "notes": heart.notes, "notice": DISCLAIMER, "provenance": record,
+        }  # fmt: skip
+        _write(
+            folder, heart, twin, data, predicted, nodes, d, scar if case.fit.scar else None, sets, fit, record
+        )
+        write_json(folder / "summary.json", summary)
+        (folder / "resolved.toml").write_text(record["case"], encoding="utf-8")
+    for warning in warnings:
+        say(warning)
+    return case.path(case.output.folder)
+
+
+def percentiles(values: np.ndarray) -> dict[str, float]:
+    """5th, 50th and 95th percentile over the nodes."""
+    return dict(
+        zip(("p5", "p50", "p95"), np.percentile(values, [5, 50, 95]).astype(float).tolist(), strict=True)
+    )
+
+
+def baselines(mesh, data: MappingData, sets, parts) -> dict[str, dict]:
+    """What two simple methods make of the same points: one speed from one source, and interpolation."""
+    if data.maps > 1:
+        return {}
+    train = data.subset(sets.fit)
+    speed = isotropic_speed(mesh, train)
+    wanted = {name: mask for name, mask in parts.items() if mask.any()}
+    return {
+        "isotropic_speed": {"speed_mm_per_ms": speed.speed}
+        | {n: errors(speed(data.positions[m]), data.lat_ms[m]) for n, m in wanted.items()},
+        "radial_basis": {
+            n: errors(radial_basis(train.positions, train.lat_ms, data.positions[m]), data.lat_ms[m])
+            for n, m in wanted.items()
+        },
+    }
+
+
+def _write(folder: Path, heart, twin, data, predicted, nodes, d, scar, sets, fit, record) -> None:
+    mesh = heart.mesh
+    measured = {
+        f"activation_ms_{k}" if data.maps > 1 else "activation_ms": row for k, row in enumerate(nodes)
+    }
+    fields = {"diffusivity_mm2_per_ms": d, "conductivity_S_per_m": conductivity_from_diffusivity(d)}
+    fields |= {"speed_mm_per_ms": np.asarray(twin.ionic.speed(d)), "original_node": heart.origin}
+    write_vtkhdf(
+        folder / "result.vtkhdf", mesh, times_ms=np.asarray([0.0]), provenance=record,
+        point_data=measured | fields | ({} if scar is None else {"scar": scar}), activation=frozenset(measured),
+    )  # fmt: skip
+    if mesh.corners == 2:
+        return
+    used = sets.fit | sets.points | sets.patch
+    first = used & (data.map_index == 0)
+    save_figure(
+        activation_map(mesh, nodes[0], points=data.positions[first], values=data.lat_ms[first]),
+        folder / "activation.png",
+    )
+    save_figure(conductivity_map(mesh, d), folder / "conductivity.png")
+    if scar is not None:
+        save_figure(scar_map(mesh, scar), folder / "scar.png")
+    save_figure(
+        residual_map(mesh, data.positions[used], (predicted - data.lat_ms)[used]), folder / "residuals.png"
+    )
+    save_figure(
+        fit_summary(data.lat_ms[used], predicted[used], held_out=(sets.points | sets.patch)[used]),
+        folder / "fit.png",
+    )
+    history = {name: np.asarray([row[name] for row in fit.history]) for name in ("loss", "rmse_ms")}
+    save_figure(convergence(history), folder / "convergence.png")

@@ -1,0 +1,95 @@
+"""`jaxtwin simulate`: a beat from a case."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..fem import Space
+from ..monodomain import Times, Tissue, diffusion_tensor, simulate_in_parts
+from ..observe import ActivationTimes
+from ..view import activation_map, save_figure, write_vtkhdf
+from . import build
+from .case import Case
+from .folder import DISCLAIMER, provenance, run_folder, write_json
+
+Say = Callable[[str], None]
+
+
+def frames_of(times: Times, frame_ms: float) -> int:
+    """Steps between two stored voltages."""
+    return max(1, round(frame_ms / times.dt))
+
+
+def run_simulate(case: Case, say: Say, progress: Callable[[float, float], None]) -> Path:
+    """Runs the first [[stimulus]] of a case (all, where there are several, one after another in one beat).
+
+    `progress(now_ms, end_ms)` is called after each frame. Returns the folder written.
+    """
+    begin = time.perf_counter()
+    heart = build.heart(case)
+    for note in heart.notes:
+        say(note)
+    ionic = build.cells(case)
+    along = build.diffusivity(case, ionic)
+    speed = float(ionic.speed(along))
+    data, sources = None, list(heart.sources)
+    if any(s.kind == "map" for s in case.stimulus):
+        data, more = build.mapping(case, heart)
+        sources += more
+    stimuli = [build.stimulus(case, s, heart, data, k, speed) for k, s in enumerate(case.stimulus)]
+    total = stimuli[0]
+    for other in stimuli[1:]:
+        total = total + other
+    space = Space(heart.mesh, mass_scaling=case.mesh.mass_scaling)
+    warnings = build.check_step(case, space)
+    tensor = diffusion_tensor(
+        heart.mesh.fibres, jnp.asarray(along, space.mass.dtype), case.tissue.anisotropy_ratio
+    )
+    times = Times(case.time.end_ms or 300.0, case.time.step_ms)
+    case = build.resolved(case, time={"end_ms": times.stop})
+    every = frames_of(times, case.time.frame_ms)
+    recorders = (ActivationTimes(), ActivationTimes(threshold=0.1, upward=False))
+    frames, stamps, solution = [], [], None
+    with run_folder(case.path(case.output.folder)) as folder:
+        prepared = time.perf_counter()
+        for now, solution in simulate_in_parts(
+            Tissue(space, ionic, tensor, total), times, every=every, recorders=recorders
+        ):
+            frames.append(np.asarray(solution.state.u))
+            stamps.append(now)
+            progress(now, times.stop)
+        assert solution is not None
+        solved = time.perf_counter()
+        lat, repolarised = (np.asarray(r) for r in solution.records)
+        activated = np.isfinite(lat)
+        if not activated.all():
+            warnings.append(
+                f"{int((~activated).sum())} of {len(lat)} nodes were not activated by {times.stop:g} ms."
+            )
+        record = provenance(case, sources, [*heart.notes, *warnings])
+        write_vtkhdf(
+            folder / "result.vtkhdf", heart.mesh, times_ms=np.asarray(stamps), provenance=record,
+            point_data={
+                "voltage_mV": np.asarray(ionic.millivolts(np.stack(frames)), np.float32),
+                "activation_ms": lat, "repolarisation_ms": repolarised, "original_node": heart.origin,
+            },
+        )  # fmt: skip
+        if heart.mesh.corners > 2:
+            save_figure(activation_map(heart.mesh, lat), folder / "activation.png")
+        summary = {
+            "nodes": len(lat), "cells": len(heart.mesh.cells), "steps": times.steps, "step_ms": times.dt,
+            "activated_nodes": int(activated.sum()), "activated_fraction": float(activated.mean()),
+            "first_activation_ms": float(np.nanmin(lat)) if activated.any() else None,
+            "last_activation_ms": float(np.nanmax(lat)) if activated.any() else None,
+            "diffusivity_mm2_per_ms": along, "plane_wave_speed_mm_per_ms": speed,
+            "seconds": {"prepare": prepared - begin, "solve": solved - prepared, "total": time.perf_counter() - begin},
+            "warnings": warnings, "notes": heart.notes, "notice": DISCLAIMER, "provenance": record,
+        }  # fmt: skip
+        write_json(folder / "summary.json", summary)
+        (folder / "resolved.toml").write_text(record["case"], encoding="utf-8")
+    for warning in warnings:
+        say(warning)
+    return case.path(case.output.folder)
