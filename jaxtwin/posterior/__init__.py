@@ -1,11 +1,14 @@
-"""Measurements to parameters: parameterisation, prior, likelihood, and the most probable theta."""
+"""Measurements to parameters: parameterisation, prior, likelihood, the most probable theta, and its rivals."""
 
+from .baseline import IsotropicSpeed, isotropic_speed, radial_basis
+from .holdout import Split, split
 from .likelihood import StudentT
 from .matern import MaternModes, matern_modes
 from .optimise import Assessment, Fit, minimise
 from .parameterisation import AbstractParameterisation, LogConductivity, Theta, field, per_region, uniform
 
 __all__ = [
-    "AbstractParameterisation", "Assessment", "Fit", "LogConductivity", "MaternModes", "StudentT", "Theta",
-    "field", "matern_modes", "minimise", "per_region", "uniform",
+    "AbstractParameterisation", "Assessment", "Fit", "IsotropicSpeed", "LogConductivity", "MaternModes",
+    "Split", "StudentT", "Theta", "field", "isotropic_speed", "matern_modes", "minimise", "per_region",
+    "radial_basis", "split", "uniform",
 ]  # fmt: skip
