@@ -17,8 +17,10 @@ def measures(
     count, dim = span.shape[-2:]
     if count == dim:
         return np.abs(np.linalg.det(span)) / factorial(count)
-    gram = span @ np.swapaxes(span, -1, -2)
-    return np.sqrt(np.maximum(np.linalg.det(gram), 0.0)) / factorial(count)
+    if count == 0:
+        return np.ones(span.shape[:-2])
+    normal = np.cross(span[..., 0, :], span[..., 1, :]) / 2 if count == 2 else span[..., 0, :]
+    return np.linalg.norm(normal, axis=-1)
 
 
 def altitudes(

@@ -68,16 +68,15 @@ def test_slab_fills_its_box_whatever_the_distortion(lx, ly, edge, distortion, se
 
 
 def test_union_jack_has_nodes_of_four_and_of_eight_triangles():
-    mesh = sheet(4, 4, 1)
+    mesh = sheet(4.0, 4.0, 1.0)
     inner = mesh.cells[((mesh.points > 0.5) & (mesh.points < 3.5)).all(axis=1)[mesh.cells].any(axis=1)]
     met = np.bincount(inner.ravel())
     assert set(met[np.flatnonzero(((mesh.points > 0.5) & (mesh.points < 3.5)).all(axis=1))]) == {4, 8}
 
 
 def test_distortion_is_repeatable_and_leaves_the_rim():
-    straight, one, again, other = (
-        sheet(3, 2, 0.25, 0, d, s) for d, s in [(0, 0), (0.2, 1), (0.2, 1), (0.2, 2)]
-    )
+    options = [(0.0, 0), (0.2, 1), (0.2, 1), (0.2, 2)]
+    straight, one, again, other = (sheet(3.0, 2.0, 0.25, 0.0, *option) for option in options)
     assert np.array_equal(one.points, again.points)
     assert not np.array_equal(one.points, other.points)
     rim = np.unique(boundary_facets(one.cells))
