@@ -9,6 +9,7 @@ from jaxtwin.anatomy.generate import cable, sheet, slab
 from jaxtwin.anatomy.mesh import Mesh
 from jaxtwin.anatomy.quality import altitudes
 from jaxtwin.anatomy.repair import repair
+from jaxtwin.anatomy.slivers import remove_slivers
 from jaxtwin.anatomy.topology import boundary_facets, components, euler_characteristic
 
 
@@ -46,6 +47,17 @@ def test_no_cell_turns_over_where_cells_are_too_small_to_show_in_the_area(seed):
     assert result.report.collapsed_nodes > 0
     assert (signed(result.mesh) > 0).all()
     assert np.isclose(result.mesh.measures.sum(), 100, rtol=1e-9)
+
+
+def test_an_edge_is_not_flipped_across_a_reflex_corner():
+    """Two flat triangles that make over half a turn at node 0; a large one hides the change of area."""
+    quad = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, 1e-3], [-1.0, -1e-4]])
+    large = np.array([[5.0, 0.0], [9.0, 0.0], [7.0, 4.0], [9.0, 4.0], [7.0, 8.0]])
+    cells = np.array([[0, 1, 2], [1, 0, 3], [4, 5, 6], [5, 7, 6], [6, 7, 8]])
+    points = np.concatenate([quad, large])
+    swept = remove_slivers(points, cells, 0.05, 5.0)
+    assert swept.flips == 0
+    assert (signed(Mesh(points, swept.cells)) > 0).all()
 
 
 def test_a_tube_is_not_squeezed_shut_at_a_short_edge():
