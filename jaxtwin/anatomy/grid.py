@@ -118,7 +118,7 @@ class Grid:
         corner[types[parent] == POLYGON, 0] = 0
         # Every second triangle of a strip runs the other way round.
         turned = (types[parent] == STRIP) & (piece % 2 == 1)
-        corner[turned] = corner[turned][:, [0, 2, 1][: top + 1]]
+        corner[turned, 1:] = corner[turned, :0:-1]
         return self.connectivity[first[parent, None] + corner], keep[parent], tuple(notes)
 
     def _check_simplices(self, types, pieces):
@@ -163,7 +163,8 @@ def to_millimetres(points: Float[np.ndarray, "nodes dim"], unit: str = "auto"):
     """Points in mm, and a note on what they were taken for.
 
     With "auto", a bounding box larger than 1000 is in micrometres, because no heart is a metre wide,
-    and one from 1 to 1000 in millimetres. Raises `InputError` for any other size.
+    and one from 1 to 500 in millimetres. Raises `InputError` for any other size: one of 500 to 1000 may
+    be a torso in millimetres or a patch of tissue in micrometres.
     """
     box = np.ptp(points, axis=0)
     largest = float(box.max())
@@ -172,7 +173,7 @@ def to_millimetres(points: Float[np.ndarray, "nodes dim"], unit: str = "auto"):
             f"unit {unit!r}", f"one of auto, {', '.join(MILLIMETRES)}", "Name the unit of the points"
         )
     known = unit if unit != "auto" else "um" if largest > 1000.0 else "mm"
-    low, high = (1.0, 1000.0) if unit == "auto" else (1e-3, 1e4)
+    low, high = (1e-3, 1e4) if unit != "auto" else (1.0, 1000.0) if known == "um" else (1.0, 500.0)
     size = " x ".join(f"{side:.5g}" for side in box)
     if not low <= largest * MILLIMETRES[known] <= high:
         raise InputError(

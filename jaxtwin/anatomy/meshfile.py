@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,24 @@ from .opencarp import SUFFIXES, read_opencarp, write_opencarp
 from .vtk_legacy import read_vtk_legacy
 from .vtk_xml import read_vtk_xml, write_vtu
 
+# Other readers of meshio 5.3.5 (ANSYS, OFF, Tecplot, TetGen, WKT) never end on files that were cut short.
+MESHIO_NAMES = {
+    ".msh": "gmsh",
+    ".stl": "stl",
+    ".ply": "ply",
+    ".obj": "obj",
+    ".mesh": "medit",
+    ".inp": "abaqus",
+}
+MESHIO_NAMES |= {".xdmf": "xdmf", ".med": "med"}
 MESHIO_TYPES = {"vertex": 1, "line": LINE, "triangle": TRIANGLE, "polygon": POLYGON, "tetra": TETRAHEDRON}
 MESHIO_TYPES |= {"quad": 9, "hexahedron": 12, "wedge": 13, "pyramid": 14}
 OTHER_TYPES = (2, 21, 22, 24)  # of dimension 0 to 3, none of them a simplex with straight edges
 
 
 def read_mesh(path: str | Path, unit: str = "auto") -> MeshFile:
-    """The mesh of a file: openCARP (one of its files or their stem), legacy VTK, `.vtu`, `.vtp`, or any
-    format that meshio reads (Gmsh, STL, PLY, OBJ, XDMF, ...).
+    """The mesh of a file: openCARP (one of its files or their stem), legacy VTK, `.vtu`, `.vtp`, and
+    through meshio Gmsh, STL, PLY, OBJ, Medit, Abaqus, XDMF and MED.
 
     `unit` is the unit of the points, "um", "mm", "cm" or "m"; "auto" tells micrometres from millimetres
     by the size of the bounding box. Raises `InputError` for files that are missing, damaged, of an
@@ -71,18 +82,18 @@ def write_mesh(
 def _read_with_meshio(path: Path, unit: str) -> MeshFile:
     import meshio  # slow to import, and needed for foreign formats only
 
+    name = MESHIO_NAMES.get(path.suffix.lower())
+    # Its reader of PLY waits for this word for ever.
+    if name is None or (name == "ply" and b"end_header" not in read_bytes(path, 100_000)):
+        raise _unknown(path, "not in a known format")
     said = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            found = meshio.read(path)
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = meshio.read(path, name)
     # Its readers raise whatever their parsing runs into, and leave by sys.exit for unknown formats.
     except (Exception, SystemExit) as error:
-        reason = " ".join(f"{said.getvalue()} {error}".split())[:300]
-        raise InputError(
-            f"{path.name}, which meshio cannot read ({reason})",
-            "openCARP, VTK (.vtk, .vtu, .vtp) or a format of meshio",
-            "Check that the ending fits the content, or convert the file to .vtu",
-        ) from error
+        raise _unknown(path, " ".join(f"{said.getvalue() or error}".split())[:300]) from error
     points = np.asarray(found.points, np.float64)
     if points.ndim != 2 or not 1 <= points.shape[1] <= 3 or not found.cells:
         raise InputError(
@@ -99,6 +110,14 @@ def _read_with_meshio(path: Path, unit: str) -> MeshFile:
         point_data=point_data,
         cell_data=cell_data,
     ).mesh_file(path, unit=unit, notes=(*lost_points, *lost_cells))
+
+
+def _unknown(path: Path, reason: str) -> InputError:
+    return InputError(
+        f"{path.name}, which cannot be read as a mesh ({reason})",
+        f"openCARP, VTK (.vtk, .vtu, .vtp) or one of {', '.join(MESHIO_NAMES)}",
+        "Check that the ending fits the content, or convert the file to .vtu",
+    )
 
 
 def _layout(block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -208,7 +208,9 @@ def _read_cells(path: Path):
         )
     flat = rows.numbers(rows.text.translate(LETTERS_TO_BLANKS), np.int64)
     if flat.size != (corners + spare).sum():
-        raise rows.refusal(0, "letters among its numbers")
+        numbers = (b" ".join(rows.words(row)[1:]) for row in range(len(corners)))
+        bad = next((row for row, text in enumerate(numbers) if text.translate(LETTERS_TO_BLANKS) != text), 0)
+        raise rows.refusal(bad, "letters among its numbers")
     ends = np.cumsum(corners + spare)
     tagged = bool(spare.size and spare[0])
     tags = flat[ends - 1] if tagged else np.zeros(len(corners), np.int64)

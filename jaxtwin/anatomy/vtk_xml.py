@@ -6,6 +6,7 @@ appended bytes, plain or compressed by zlib, in either byte order.
 
 import base64
 import binascii
+import math
 import re
 import zlib
 from functools import cached_property
@@ -74,11 +75,9 @@ def write_vtu(
         lines.append(f"<{section}>")
         for name, array in arrays.items():
             kind, table = _as_written(name, array, rows)
-            columns = table[0].size if table.ndim > 1 and len(table) else 1
-            lines.append(
-                f'<DataArray type="{kind}" Name={quoteattr(name)} NumberOfComponents="{columns}" '
-                f'format="appended" offset="{offset}"/>'
-            )
+            columns = f'NumberOfComponents="{math.prod(table.shape[1:])}" ' if table.ndim > 1 else ""
+            place = f'{columns}format="appended" offset="{offset}"'
+            lines.append(f'<DataArray type="{kind}" Name={quoteattr(name)} {place}/>')
             blocks.append(np.ascontiguousarray(table))
             offset += 8 + table.nbytes
         lines.append(f"</{section}>")
