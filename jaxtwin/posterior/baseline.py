@@ -70,7 +70,7 @@ def geodesic(
 
     Shortest paths that cross each cell in straight lines between its corners and `between` points on each of
     its edges (Lanthier, Maheshwari, Sack 2001, doi 10.1007/s00453-001-0027-5). Never too short; on a flat
-    sheet of 20 edges across at most 1.3 % too long with three points, against 8 % along the edges alone.
+    sheet, 20 edges across and distorted, at most 1.5 % too long (mean 0.7 %), along the edges alone 17 %.
     """
     edges, of_cells = edges_of_cells(mesh.cells)
     share = np.arange(1, between + 1)[:, None] / (between + 1)

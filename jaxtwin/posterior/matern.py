@@ -17,6 +17,7 @@ from ..anatomy.mesh import Mesh
 from ..anatomy.topology import boundary_facets
 from ..fem.p1 import lumped_mass, p1_gradients
 
+DENSE = 2000  # nodes up to which the whole spectrum is no more work than a part of it
 BLOCK = 16  # vectors that the eigensolver treats at once
 
 
@@ -101,11 +102,11 @@ def _eigenpairs(stiffness, mass, count):
     root = 1.0 / np.sqrt(mass)
     matrix = sp.diags_array(root) @ stiffness @ sp.diags_array(root)
     matrix = ((matrix + matrix.T) / 2).tocsc()
-    if _largest_basis(count) > len(mass):  # the Krylov space would be most of the whole space
-        lam, vectors = eigh(matrix.toarray())
+    if len(mass) <= max(DENSE, _largest_basis(count)):
+        lam, vectors = eigh(matrix.toarray(), subset_by_index=[0, count - 1])
     else:
         lam, vectors = _lanczos(matrix, count)
-    lam, phi = lam[:count], root[:, None] * vectors[:, :count]
+    phi = root[:, None] * vectors
     peak = phi[np.abs(phi).argmax(axis=0), np.arange(count)]
     return np.maximum(lam, 0.0), phi * np.sign(peak)
 
@@ -114,7 +115,7 @@ def _lanczos(matrix, count):
     """Block Lanczos on (A + s I)^-1 with full orthogonalisation and no restarts.
 
     Works on blocks of vectors, in matrix products; ARPACK (`scipy.sparse.linalg.eigsh`), vector by vector,
-    took ten times as long for 400 modes of 9,000 nodes. Stops when all residuals are small.
+    took 2.5 times as long for 400 modes of 9,000 nodes. Stops when all residuals are small.
     """
     nodes = matrix.shape[0]
     shift = 1e-3 * matrix.diagonal().mean()

@@ -1,0 +1,76 @@
+"""Splits: three sets that share no point, and a patch without any point of the fit."""
+
+import numpy as np
+import pytest
+
+from jaxtwin._results import InputError
+from jaxtwin.anatomy.generate import atrial_shell
+from jaxtwin.anatomy.mesh import Mesh
+from jaxtwin.fem.p1 import lumped_mass
+from jaxtwin.observe.mapping import MappingData
+from jaxtwin.posterior.baseline import geodesic
+from jaxtwin.posterior.holdout import split
+
+
+@pytest.fixture(scope="module")
+def shell():
+    mesh = atrial_shell(3.0)
+    lat = np.linspace(0.0, 100.0, len(mesh.points))
+    lat[::7] = np.nan
+    return mesh, MappingData(mesh.points, lat)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_sets_are_disjoint_and_the_patch_is_whole(shell, seed):
+    mesh, data = shell
+    sets = split(mesh, data, fit=100, held_out=60, patch_fraction=0.2, seed=seed)
+    assert (sets.fit.sum(), sets.points.sum()) == (100, 60)
+    together = sets.fit.astype(int) + sets.points + sets.patch
+    assert together.max() == 1
+    assert not (together.astype(bool) & ~data.valid).any()
+    share = lumped_mass(mesh)[sets.patch].sum() / lumped_mass(mesh)[data.valid].sum()
+    assert share == pytest.approx(0.2, abs=0.03)
+    # A disc: from its middle, every point of it is nearer than every valid point that is not in it.
+    inside = np.flatnonzero(sets.patch)
+    reach = geodesic(mesh, inside)
+    central = reach[reach[:, inside].max(axis=1).argsort()[:20]]
+    others = data.valid & ~sets.patch
+    assert (central[:, inside].max(axis=1) <= central[:, others].min(axis=1)).any()
+
+
+def test_seeds_repeat_and_differ(shell):
+    mesh, data = shell
+    one, same, other = (split(mesh, data, fit=50, held_out=50, seed=s) for s in (3, 3, 4))
+    np.testing.assert_array_equal(one.fit, same.fit)
+    assert (one.patch != other.patch).any()
+
+
+def test_all_that_is_left_and_no_patch(shell):
+    mesh, data = shell
+    sets = split(mesh, data, held_out=10, patch_fraction=0.0)
+    assert not sets.patch.any()
+    assert sets.points.sum() == 10
+    np.testing.assert_array_equal(sets.fit | sets.points, data.valid)
+
+
+def test_the_patch_lies_on_the_largest_part(shell):
+    mesh, _ = shell
+    speck = np.array([[100.0, 0, 0], [101, 0, 0], [100, 1, 0]])
+    cells = np.concatenate([mesh.cells, len(mesh.points) + np.arange(3)[None]])
+    both = Mesh(np.concatenate([mesh.points, speck]), cells)
+    data = MappingData(both.points, np.zeros(len(both.points)))
+    for seed in range(3):
+        sets = split(both, data, fit=10, patch_fraction=0.1, seed=seed)
+        assert sets.patch.sum() > 10
+        assert not sets.patch[-3:].any()
+    alone = MappingData(both.points, np.where(np.arange(len(both.points)) < len(mesh.points), np.nan, 1.0))
+    with pytest.raises(InputError, match="largest part"):
+        split(both, alone, fit=1)
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"fit": 10_000}, {"fit": 0}, {"held_out": 10_000}, {"held_out": -1}, {"patch_fraction": 1.0}]
+)
+def test_numbers_that_cannot_be_met(shell, numbers):
+    with pytest.raises(InputError):
+        split(*shell, **numbers)
