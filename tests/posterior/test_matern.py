@@ -11,14 +11,14 @@ from jaxtwin.anatomy.mesh import Mesh
 from jaxtwin.fem.p1 import lumped_mass
 from jaxtwin.posterior.matern import _eigenpairs, matern_modes, p1_stiffness
 
-RHO = 8.0
+RHO = 16.0  # mm
 
 
 @pytest.fixture(scope="module")
 def square():
-    """48 x 48 mm with edges of 1.5 mm."""
-    mesh = sheet(48.0, 48.0, 1.5)
-    return mesh, matern_modes(mesh, correlation_length=RHO, count=800)
+    """48 x 48 mm with edges of 1 mm: fine enough for the modes that carry 97 % of the variance."""
+    mesh = sheet(48.0, 48.0, 1.0)
+    return mesh, matern_modes(mesh, correlation_length=RHO, count=190)
 
 
 @pytest.mark.parametrize("dense", [0, 2000])
@@ -56,14 +56,16 @@ def test_the_field_has_the_covariance_of_matern(square):
     with np.errstate(invalid="ignore"):
         closed = np.where(scaled > 0, scaled * kv(1, scaled), 1.0)
     inside = distance < 12
-    np.testing.assert_allclose(correlation[inside], closed[inside], atol=0.03)
+    np.testing.assert_allclose(
+        correlation[inside], closed[inside], atol=0.04
+    )  # 3 % of the variance is left out
     at_rho = np.abs(distance - RHO) < 0.6
     assert correlation[at_rho].mean() == pytest.approx(0.139, abs=0.02)
 
 
 def test_variance_on_the_edge(square):
     mesh, neumann = square
-    robin = matern_modes(mesh, correlation_length=RHO, count=300, boundary="robin")
+    robin = matern_modes(mesh, correlation_length=RHO, count=190, boundary="robin")
     edge = np.isclose(mesh.points, 0.0).sum(axis=1) == 1
     edge &= (np.abs(mesh.points - 24) < 12).any(axis=1)
     inner = (np.abs(mesh.points - 24) < 8).all(axis=1)
