@@ -1,12 +1,6 @@
-"""Array types shared by all packages.
+"""Types shared by all packages."""
 
-`HostFloat`, `HostInt` are numpy arrays: geometry stays on the host in float64, whatever precision the
-solver runs in. `Float`, `Int` of `jaxtyping` with `Array` are JAX arrays.
-"""
+from jaxtyping import Array, Float
 
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree, Scalar
-
-HostArray = np.ndarray
-
-__all__ = ["Array", "Bool", "Float", "HostArray", "Int", "PyTree", "Scalar"]
+Parameter = float | Float[Array, "..."]
+"""A number one may fit, sweep or batch: a Python number, a scalar, or a field."""

@@ -86,7 +86,8 @@ class Space(eqx.Module):
         mass = lumped_mass(mesh)
         if not (mesh.measures > 0).all() or not (mass > 0).all():
             raise InputError(
-                f"{int((mesh.measures <= 0).sum())} cells of no size and {int((mass <= 0).sum())} nodes without a cell",
+                f"{int((mesh.measures <= 0).sum())} cells of no size and "
+                f"{int((mass <= 0).sum())} nodes without a cell",
                 "cells of positive measure and nodes that belong to one",
                 "Clean the mesh with `jaxtwin.anatomy.repair` (the command line does so by default)",
             )

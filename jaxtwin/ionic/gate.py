@@ -3,9 +3,11 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._types import Parameter
+
 
 def fraction_below(
-    before: Float[Array, "..."], after: Float[Array, "..."], threshold: Float[Array, "..."]
+    before: Float[Array, "..."], after: Float[Array, "..."], threshold: Parameter
 ) -> Float[Array, "..."]:
     """Part of a step, 0 to 1, that u spends below the threshold when it runs linearly through the step."""
     low, high = jnp.minimum(before, after), jnp.maximum(before, after)
@@ -22,9 +24,9 @@ def relax_gate(
     after: Float[Array, "..."],
     dt: float,
     *,
-    threshold: Float[Array, "..."],
-    tau_open: Float[Array, "..."],
-    tau_close: Float[Array, "..."],
+    threshold: Parameter,
+    tau_open: Parameter,
+    tau_close: Parameter,
 ) -> Float[Array, "..."]:
     """h after a step of dt ms in which u runs linearly from `before` to `after`.
 

@@ -2,12 +2,10 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
+from .._types import Parameter
 from .gate import relax_gate
 from .model import AbstractIonicModel
-
-Parameter = float | Float[Array, "..."]
 
 
 class MitchellSchaeffer(AbstractIonicModel):

@@ -5,6 +5,8 @@ from abc import abstractmethod
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from .._types import Parameter
+
 
 class AbstractIonicModel(eqx.Module):
     """A cell with a voltage u, scaled to rest at 0 and peak near 1, and gates.
@@ -31,14 +33,14 @@ class AbstractIonicModel(eqx.Module):
         """The gate after dt ms in which u runs linearly from `before` to `after`."""
 
     @abstractmethod
-    def stiffness(self) -> float | Float[Array, "..."]:
+    def stiffness(self) -> Parameter:
         """A bound of |d reaction / du| for u in [0, 1], 1/ms; the stepper adds it to the spectrum."""
 
     @abstractmethod
-    def speed(self, diffusivity: Float[Array, "..."]) -> Float[Array, "..."]:
+    def speed(self, diffusivity: Parameter) -> Float[Array, "..."]:
         """Speed of a plane wave into resting tissue, mm/ms, in closed form."""
 
-    def diffusivity(self, speed: Float[Array, "..."]) -> Float[Array, "..."]:
+    def diffusivity(self, speed: Parameter) -> Float[Array, "..."]:
         """The diffusivity, mm2/ms, at which a plane wave has this speed, mm/ms: CV grows with sqrt(D)."""
         return (speed / self.speed(1.0 + 0.0 * speed)) ** 2
 

@@ -5,11 +5,11 @@ from .conductivity import diffusion_tensor
 from .recorder import AbstractRecorder, Step
 from .simulate import Solution, Times, simulate, simulate_in_parts, spectral_bound
 from .stepper import AbstractStepper, RungeKuttaChebyshev, State
-from .stimulus import Stimulus, in_regions, in_sphere, pulse
+from .stimulus import AbstractStimulus, Stimulus, in_regions, in_sphere, pulse
 from .tissue import Tissue
 
 __all__ = [
-    "AbstractAdjoint", "AbstractRecorder", "AbstractStepper", "Checkpointed", "ForwardMode",
-    "RungeKuttaChebyshev", "Solution", "State", "Step", "Stimulus", "Times", "Tissue", "diffusion_tensor",
+    "AbstractAdjoint", "AbstractRecorder", "AbstractStepper", "AbstractStimulus", "Checkpointed",
+    "ForwardMode", "RungeKuttaChebyshev", "Solution", "State", "Step", "Stimulus", "Times", "Tissue", "diffusion_tensor",
     "in_regions", "in_sphere", "pulse", "simulate", "simulate_in_parts", "spectral_bound",
 ]  # fmt: skip

@@ -4,16 +4,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._types import Parameter
+
 
 def diffusion_tensor(
     fibres: Float[Array, "cells dim"] | Float[np.ndarray, "cells dim"],
-    along: Float[Array, "*cells"] | float,
-    ratio: Float[Array, "*cells"] | float = 1.0,
+    along: Parameter,
+    ratio: Parameter = 1.0,
 ) -> Float[Array, "cells dim dim"]:
     """D = D_t I + (D_l - D_t) f f^T, mm2/ms, in each cell.
 
-    `fibres`: unit vectors. `along`: D_l, a number or one per cell, mm2/ms. `ratio`: D_l / D_t, at least 1. On a surface the part
-    of I across the surface meets only tangential gradients and has no effect.
+    `fibres`: unit vectors. `along`: D_l, a number or one per cell, mm2/ms. `ratio`: D_l / D_t, at least 1.
+    On a surface the part of I across it meets only tangential gradients and has no effect.
     """
     along = jnp.asarray(along, float)
     fibres = jnp.asarray(fibres, along.dtype)

@@ -94,9 +94,9 @@ class March(eqx.Module):
     def backward(self, wanted, fixed, state, index, arguments, after, memory, cotangents):
         """The transpose of `forward` at a known step.
 
-        `wanted`, `fixed`: the leaves of the reaction to differentiate, and the others. `cotangents`: of the new
-        state, the new memory and what was emitted. Returns those of `wanted`, of the conductances (one
-        array a slot, so that each is written once and in place), of the old state and of the old memory.
+        `wanted`, `fixed`: the leaves of the reaction to differentiate, and the others. `cotangents`: of
+        the new state, the new memory and what was emitted. Returns those of `wanted`, of the conductances
+        (one array a slot, so that each is written once and in place), of the old state and the old memory.
         `memory` is that at the end of the solve: the updates of recorders are idempotent.
 
         A = M^-1 K is self-adjoint in the inner product of M, so with cotangents divided by the mass the

@@ -113,7 +113,7 @@ def simulate(
     """
     stepper = _with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt)
     solution = _simulate(tissue, stepper, times, recorders, state, adjoint or Checkpointed())
-    if throw and not isinstance(solution.peak, jax.core.Tracer):
+    if throw and not isinstance(solution.state.u, jax.core.Tracer):
         _check(solution.state, times.stop)
     return solution
 
@@ -151,9 +151,10 @@ def _check(state: State, time: float) -> None:
     u = np.asarray(state.u)
     size = np.where(np.isfinite(u), np.abs(u), np.inf)
     if size.max() > 5.0:
+        bad = int(size.argmax())
         raise SolveError(
-            f"The solve diverged before {time:g} ms: u = {u[size.argmax()]:.3g} at node {size.argmax()} where "
-            f"values between 0 and 1 are expected ({(size > 5.0).sum()} nodes in all). The step is too long for "
-            "this mesh and conductivity, or a parameter is out of range: shorten the step, or leave the number "
-            "of stages to be chosen."
+            f"The solve diverged before {time:g} ms: u = {u[bad]:.3g} at node {bad} where values between 0 "
+            f"and 1 are expected ({(size > 5.0).sum()} nodes in all). The step is too long for this mesh and "
+            "conductivity, or a parameter is out of range: shorten the step, or leave the number of stages "
+            "to be chosen."
         )

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from .._results import InputError
 from ..ionic import AbstractIonicModel
-from .stimulus import Stimulus
+from .stimulus import AbstractStimulus
 
 MAX_STAGES = 400
 
@@ -27,7 +27,7 @@ class Reaction(eqx.Module):
     """Everything that acts node by node."""
 
     ionic: AbstractIonicModel
-    stimulus: Stimulus
+    stimulus: AbstractStimulus
 
 
 class Entry(eqx.Module):

@@ -1,5 +1,7 @@
 """Where and when current enters the tissue."""
 
+from abc import abstractmethod
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,15 @@ from .._results import InputError
 from ..anatomy import Mesh
 
 
-class Stimulus(eqx.Module):
+class AbstractStimulus(eqx.Module):
+    """A current per capacitance, 1/ms, as a function of time."""
+
+    @abstractmethod
+    def mean(self, start: Float[Array, ""], dt: float) -> Float[Array, " nodes"]:
+        """The mean over the step [start, start + dt]."""
+
+
+class Stimulus(AbstractStimulus):
     """Square pulses of current, each node with its own onset.
 
     - `strength`: (pulses, nodes), du/dt while the pulse lasts, 1/ms (0 where a node is not excited).

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from ..fem import Space
 from ..ionic import AbstractIonicModel
-from .stimulus import Stimulus
+from .stimulus import AbstractStimulus
 
 
 class Tissue(eqx.Module):
@@ -17,4 +17,4 @@ class Tissue(eqx.Module):
     space: Space
     ionic: AbstractIonicModel
     diffusivity: Float[Array, "cells dim dim"]
-    stimulus: Stimulus
+    stimulus: AbstractStimulus
