@@ -1,0 +1,79 @@
+"""The sparse product against a stiffness matrix assembled cell by cell, with its bound and its round-off."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.linalg import eigh
+
+import jaxtwin as jt
+from jaxtwin.anatomy import Mesh
+from jaxtwin.fem import Diffusion, Space, lumped_mass
+from jaxtwin.fem.diffusion import edge_conductances
+
+
+def shuffled(mesh: Mesh) -> Mesh:
+    """The same nodes in random order, so that slices are neither sorted nor tight."""
+    place = np.random.default_rng(3).permutation(len(mesh.points))
+    return Mesh(mesh.points[np.argsort(place)], place[mesh.cells], mesh.fibres, mesh.regions)
+
+
+MESHES = {
+    "cable": jt.cable(3.0, 0.5),
+    "sheet": jt.sheet(4.0, 3.0, 0.5, distortion=0.2),
+    "shuffled sheet": shuffled(jt.sheet(4.0, 3.0, 0.5, distortion=0.2)),
+    "surface": jt.atrial_shell(4.0),
+    "slab": jt.reorder(jt.slab(2.0, 1.5, 1.0, 0.5, distortion=0.2)).mesh,
+}
+
+
+def tensors(mesh: Mesh) -> np.ndarray:
+    """Another full symmetric positive definite tensor in each cell, with ratios up to about 10."""
+    factor = np.random.default_rng(1).normal(size=(len(mesh.cells), mesh.dim, mesh.dim))
+    return 0.1 * (factor @ factor.transpose(0, 2, 1) + np.eye(mesh.dim))
+
+
+def stiffness(mesh: Mesh, tensor: np.ndarray) -> np.ndarray:
+    """Cell by cell in a local orthonormal frame: another road than the Gram matrix of the package."""
+    total = np.zeros((len(mesh.points), len(mesh.points)))
+    hat = np.vstack([-np.ones(mesh.corners - 1), np.eye(mesh.corners - 1)])
+    for cell, d, size in zip(mesh.cells, tensor, mesh.measures, strict=True):
+        corner = mesh.points[cell]
+        frame, triangle = np.linalg.qr((corner[1:] - corner[0]).T)
+        gradient = np.linalg.solve(triangle.T, hat.T).T
+        total[np.ix_(cell, cell)] += size * gradient @ (frame.T @ d @ frame) @ gradient.T
+    return total
+
+
+@eqx.filter_jit
+def everything(space: Space, tensor, u):
+    """The product, the edge entries, the differences and the bound, in one compilation a mesh."""
+    diffusion = Diffusion(space, tensor)
+    differences = [jnp.stack(rows) for rows in diffusion.differences(u)]
+    return diffusion(u), edge_conductances(space, tensor), differences, diffusion.spectral_bound()
+
+
+@pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES.keys())
+def test_product_is_that_of_the_assembled_matrix_and_its_spectrum_is_bounded(mesh):
+    """With a full tensor in each cell; the bound is a bound, and not a wasteful one."""
+    space, tensor = Space(mesh), tensors(mesh)
+    matrix, mass = stiffness(mesh, tensor), lumped_mass(mesh)
+    u = np.random.default_rng(2).normal(size=len(mesh.points))
+    product, conductances, differences, bound = everything(space, jnp.asarray(tensor), jnp.asarray(u))
+    np.testing.assert_allclose(product, -(matrix @ u) / mass, atol=1e-11)
+    np.testing.assert_allclose(conductances, -matrix[tuple(mesh.edges.T)], atol=1e-13)
+    start = 0
+    for piece, rows in zip(space.slices, differences, strict=True):
+        run = piece.neighbours.shape[1]
+        np.testing.assert_array_equal(rows, u[piece.neighbours] - u[start : start + run])
+        start += run
+    largest = eigh(matrix, np.diag(mass), eigvals_only=True)[-1]
+    assert largest <= float(bound) <= 2.5 * largest
+
+
+@pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES.keys())
+def test_constants_are_exact_in_single_precision(mesh):
+    u = jnp.full(len(mesh.points), 0.7, jnp.float32)
+    product, *_ = everything(Space(mesh, dtype=jnp.float32), jnp.asarray(tensors(mesh), jnp.float32), u)
+    assert product.dtype == jnp.float32
+    assert not np.asarray(product).any()
