@@ -1,0 +1,1 @@
+"""What jaxtwin claims, measured."""

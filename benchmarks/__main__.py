@@ -1,0 +1,37 @@
+"""`python -m benchmarks claims [GROUP]`, `python -m benchmarks GROUP NAME`, `python -m benchmarks readme`."""
+
+import argparse
+import json
+import sys
+from importlib import import_module
+
+from . import claims, readme
+from .machine import machine
+
+
+def main() -> int:
+    """Exit code 1 where a claim is not met."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures what jaxtwin claims.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    of_claims = commands.add_parser("claims", help="run what is claimed and print it beside its bound")
+    of_claims.add_argument("group", nargs="?", choices=claims.groups())
+    of_claims.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results")
+    commands.add_parser("readme", help="write the table of figures in README.md from benchmarks/results")
+    for group in claims.groups():
+        module = import_module(f".{group}", __package__)
+        one = commands.add_parser(group, help=module.__doc__)
+        one.add_argument("name", choices=module.BENCHMARKS)
+    given = parser.parse_args()
+    if given.command == "claims":
+        return claims.run(given.group, given.save)
+    if given.command == "readme":
+        readme.write()
+        return 0
+    benchmark = import_module(f".{given.command}", __package__).BENCHMARKS[given.name]
+    result = {"benchmark": f"{given.command} {given.name}", "machine": machine()} | benchmark()
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
