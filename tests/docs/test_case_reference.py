@@ -1,0 +1,13 @@
+"""The page on the case file says what the definition says."""
+
+import runpy
+from pathlib import Path
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_the_page_is_what_the_definition_makes():
+    made = runpy.run_path(str(DOCS / "case_reference.py"))["page"]()
+    assert (DOCS / "reference" / "case.md").read_text(encoding="utf-8") == made, (
+        "docs/reference/case.md is out of date: run `python docs/case_reference.py`"
+    )
