@@ -192,7 +192,7 @@ class Twin(eqx.Module):
         sigma_ms: float = 2.0,
         report: Callable[[int, Assessment], Any] = lambda iteration, assessment: None,
     ) -> Fit:
-        """The most probable theta given the valid points of `data`, from `theta` or the middle of the prior."""
+        """The most probable theta given the valid points of `data`, from `theta` or the prior's middle."""
         observations = self.observations(data, sigma_ms)
         return minimise(
             self.objective(observations), theta or self.mean(),
