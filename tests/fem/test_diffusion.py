@@ -69,6 +69,8 @@ def test_product_is_that_of_the_assembled_matrix_and_its_spectrum_is_bounded(mes
         start += run
     largest = eigh(matrix, np.diag(mass), eigvals_only=True)[-1]
     assert largest <= float(bound) <= 2.5 * largest
+    discs = np.abs(matrix - np.diag(np.diag(matrix))).sum(axis=1) / mass
+    assert float(bound) == pytest.approx(2.0 * discs.max(), rel=1e-12)
 
 
 @pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES.keys())
