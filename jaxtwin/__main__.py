@@ -3,10 +3,13 @@
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from jax.errors import JaxRuntimeError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -16,7 +19,7 @@ from ._results import InputError, SolveError
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-console = Console(stderr=True, highlight=False, soft_wrap=True)
+console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 CaseFile = Annotated[Path, typer.Argument(help="The case: a TOML file or the folder that holds case.toml.")]
 
@@ -26,12 +29,22 @@ def say(text: str) -> None:
     console.print(f"  {text}", markup=False)
 
 
-def bar(unit: str) -> Progress:
-    """A progress bar with what is known, the time gone and the time left."""
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TextColumn(unit),
+@contextmanager
+def bar(name: str, state: str) -> Iterator[Callable[[float, float, str], None]]:
+    """A progress bar with what is known, the time gone and the time left: update(done, all, state).
+
+    It vanishes where the block ends with an error, so that the message stands alone.
+    """
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
-    )  # fmt: skip
+    ) as progress:  # fmt: skip
+        task = progress.add_task(name, total=None, state=state)
+        try:
+            yield lambda done, total, now: progress.update(task, completed=done, total=total, state=now)
+        except BaseException:
+            progress.live.transient = True
+            raise
 
 
 def configure(precision: str) -> None:
@@ -49,6 +62,7 @@ def init(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
     """Write a commented case with a small atrial shell and a map of it, ready to simulate and to fit."""
     from ._cli.init import make_case
 
+    configure("float32")
     make_case(folder)
     say(f"{folder}: case.toml, heart.vtu, map.csv. Next: jaxtwin simulate {folder} or jaxtwin fit {folder}")
 
@@ -61,13 +75,8 @@ def simulate(case: CaseFile) -> None:
 
     loaded = load_case(case)
     configure(loaded.output.precision)
-    with bar("") as progress:
-        task = progress.add_task("simulate", total=None, state="compiling")
-
-        def update(now: float, end: float) -> None:
-            progress.update(task, total=end, completed=now, state=f"{now:.0f} of {end:.0f} ms")
-
-        folder = run_simulate(loaded, say, update)
+    with bar("simulate", "preparing") as update:
+        folder = run_simulate(loaded, say, lambda now, end: update(now, end, f"{now:.0f} of {end:.0f} ms"))
     _print_summary(folder, ("nodes", "activated_nodes", "last_activation_ms", "seconds"))
 
 
@@ -79,27 +88,36 @@ def fit(case: CaseFile) -> None:
 
     loaded = load_case(case)
     configure(loaded.output.precision)
-    with bar("") as progress:
-        task = progress.add_task("fit", total=None, state="compiling")
-        folder = run_fit(loaded, say, _fit_progress(progress, task))
+    with bar("fit", "preparing") as update:
+        folder = run_fit(loaded, say, _of_iterations(update))
     _print_summary(folder, ("twin", "baselines", "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"))
 
 
 @app.command()
-def check(files: Annotated[list[Path], typer.Argument(help="Meshes, maps (CSV) or cases.")]) -> None:
-    """Say what a mesh or a map holds, and what is wrong with it."""
+def check(
+    files: Annotated[list[Path], typer.Argument(help="Meshes, maps (CSV) or cases.")],
+    unit: Annotated[str, typer.Option(help="Of the points of meshes: auto, um, mm, cm or m.")] = "auto",
+) -> None:
+    """Say what a mesh, a map or a case holds, and what is wrong with it."""
     from ._cli.check import check_file
 
+    refused = False
     for path in files:
-        facts = check_file(path)
+        print(path, flush=True)
+        try:
+            facts = check_file(path, unit)
+        except InputError as error:
+            _complain("Error", error)
+            refused = True
+            continue
         problems = facts.pop("problems")
-        table = Table(title=str(path), title_justify="left", show_header=False, box=None, pad_edge=False)
         for key, value in facts.items():
-            table.add_row(key, value if isinstance(value, str) else json.dumps(_rounded(value)))
-        Console(highlight=False, soft_wrap=True).print(table, markup=False)
+            print(f"  {key + ':':<25}{value if isinstance(value, str) else json.dumps(_rounded(value))}")
         for problem in problems:
             print(f"  ! {problem}")
-        print("  nothing wrong found" if not problems else f"  {len(problems)} things to know")
+        print("  nothing wrong found" if not problems else f"  to know: {len(problems)}, marked with !")
+    if refused:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -112,9 +130,8 @@ def demo(
     from ._cli.demo import run_demo
 
     configure("float32")
-    with bar("") as progress:
-        task = progress.add_task("fit", total=None, state="simulating the truth")
-        summary = run_demo(folder, say, _fit_progress(progress, task), edge=edge, iterations=iterations)
+    with bar("fit", "simulating the truth") as update:
+        summary = run_demo(folder, say, _of_iterations(update), edge=edge, iterations=iterations)
     table = Table("", "truth", "estimate", title="Truth against estimate", title_justify="left")
     speed, area, unseen = (
         summary[k] for k in ("healthy_speed_mm_per_ms", "scar_area_mm2", "unseen_site_rmse_ms")
@@ -136,23 +153,23 @@ def demo(
 
 @app.command()
 def doctor() -> None:
-    """Devices, versions, memory, and a self-test of about three seconds."""
+    """Devices, versions, memory, and a self-test of a few seconds."""
     from ._cli.doctor import examine
 
+    configure("float32")
     facts = examine()
     print(json.dumps(_rounded(facts), indent=2))
     if not facts["self_test"]["passed"]:
         raise SolveError("The self-test failed: speed or derivative are not as expected on this machine.")
+    say(f"Ready: the self-test passed on {', '.join(d['kind'] for d in facts['devices'])}.")
 
 
-def _fit_progress(progress: Progress, task):
-    def update(iteration: int, iterations: int, now) -> None:
-        progress.update(
-            task, total=iterations, completed=iteration,
-            state=f"{iteration}/{iterations}  loss {now.loss:.1f}  RMSE {now.rmse_ms:.2f} ms",
-        )  # fmt: skip
+def _of_iterations(update: Callable[[float, float, str], None]):
+    def report(iteration: int, iterations: int, now) -> None:
+        state = f"{iteration}/{iterations}  loss {now.loss:.1f}  RMSE {now.rmse_ms:.2f} ms"
+        update(iteration, iterations, state)
 
-    return update
+    return report
 
 
 def _print_summary(folder: Path, keys: tuple[str, ...]) -> None:
@@ -160,6 +177,11 @@ def _print_summary(folder: Path, keys: tuple[str, ...]) -> None:
     for key in keys:
         print(f"{key}: {json.dumps(_rounded(summary[key]))}")
     print(f"Results in {folder}. {summary['notice']}")
+
+
+def _complain(word: str, error: Exception) -> None:
+    """The message as one paragraph."""
+    console.print(f"{word}: {' '.join(str(error).split()) or type(error).__name__}", markup=False)
 
 
 def _rounded(value):
@@ -171,14 +193,18 @@ def _rounded(value):
 
 
 def main() -> None:
-    """Entry point. Exit code 0: good, 1: the run failed, 2: bad input."""
+    """Entry point. Exit code 0: good, 1: the run failed, 2: bad input, 130: interrupted."""
     try:
         app(standalone_mode=True)
+    except SystemExit as end:
+        if end.code == 130:
+            console.print("Interrupted: nothing was written.")
+        raise
     except InputError as error:
-        console.print(f"Error: {error}", markup=False)
+        _complain("Error", error)
         sys.exit(2)
-    except (SolveError, MemoryError) as error:
-        console.print(f"Failed: {error}", markup=False)
+    except (SolveError, MemoryError, OSError, JaxRuntimeError) as error:  # no memory, no space on the disk
+        _complain("Failed", error)
         sys.exit(1)
 
 

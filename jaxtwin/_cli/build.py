@@ -14,7 +14,13 @@ from ..fem import Space
 from ..ionic import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
 from ..monodomain import Stimulus, in_regions, in_sphere, pulse
 from ..observe import MappingData, earliest_sources, read_csv
-from .case import Case, StimulusCase
+from .case import Case, MeshCase, StimulusCase
+
+_TIMES = {f"{name}_ms": name for name in ("tau_in", "tau_out", "tau_open", "tau_close")}
+MODELS: dict[str, tuple[type[AbstractIonicModel], dict[str, str]]] = {
+    "mitchell_schaeffer": (MitchellSchaeffer, _TIMES | {"u_gate": "u_gate"}),
+    "modified_mitchell_schaeffer": (ModifiedMitchellSchaeffer, _TIMES | {"u_gate": "a"}),
+}
 
 
 @dataclass
@@ -34,7 +40,7 @@ class Heart:
 def heart(case: Case) -> Heart:
     """Reads, repairs, refines and orders the mesh of a case."""
     file = read_mesh(case.path(case.mesh.file), case.mesh.unit)
-    mesh, notes, data = file.mesh, list(file.notes), dict(file.point_data)
+    mesh, notes, data = file.mesh, [*file.notes, *_size(file.mesh, case.mesh)], dict(file.point_data)
     origin = np.arange(len(mesh.points))
     if case.mesh.repair:
         mended = repair(mesh)
@@ -55,30 +61,51 @@ def heart(case: Case) -> Heart:
     return Heart(ordered.mesh, origin[ordered.origin], data, notes, list(file.sources))
 
 
+def _size(mesh: Mesh, table: MeshCase) -> list[str]:
+    """A note on a heart of unusual size. Raises `InputError` for one no animal has."""
+    size = float(np.ptp(mesh.points, axis=0).max())
+    if 5.0 <= size <= 300.0:
+        return []
+    if 0.2 <= size <= 1000.0:
+        return [f"The mesh is {size:.3g} mm long, which is unusual for a heart: check [mesh] unit."]
+    raise InputError(
+        f'[mesh] unit = "{table.unit}", which makes {Path(table.file).name} {size:.3g} mm long',
+        "a heart of 0.2 to 1000 mm",
+        'Set unit to that of the file ("um", "mm", "cm" or "m"), or leave it out to have it recognised',
+    )
+
+
 def cells(case: Case) -> AbstractIonicModel:
     """The cell model with the times of the case where given."""
-    c = case.cells
-    given = {
-        "tau_in": c.tau_in_ms,
-        "tau_out": c.tau_out_ms,
-        "tau_open": c.tau_open_ms,
-        "tau_close": c.tau_close_ms,
-    }
-    gate = {"u_gate" if c.model == "mitchell_schaeffer" else "a": c.u_gate}
-    kind = MitchellSchaeffer if c.model == "mitchell_schaeffer" else ModifiedMitchellSchaeffer
-    return kind(**{k: v for k, v in (given | gate).items() if v is not None})
+    kind, names = MODELS[case.cells.model]
+    given = {name: getattr(case.cells, key) for key, name in names.items()}
+    return kind(**{name: value for name, value in given.items() if value is not None})
+
+
+def _parameters(case: Case, ionic: AbstractIonicModel) -> dict[str, float]:
+    """All keys of [cells] that are numbers, with the model's standard where the case has none."""
+    return {key: float(getattr(ionic, name)) for key, name in MODELS[case.cells.model][1].items()}
 
 
 def diffusivity(case: Case, ionic: AbstractIonicModel) -> float:
     """D along the fibres, mm2/ms, from whichever of the three keys was given."""
     t = case.tissue
+    if not float(ionic.speed(1.0)) > 0:
+        raise InputError(
+            f"cells that do not conduct ({_listed(_parameters(case, ionic))})",
+            "a membrane along which a wave travels",
+            "Lower [cells] tau_in_ms, raise tau_out_ms, or lower u_gate",
+        )
     if t.diffusivity_mm2_per_ms is not None:
         return t.diffusivity_mm2_per_ms
     if t.conductivity_S_per_m is not None:
         return diffusivity_from_conductivity(t.conductivity_S_per_m)
-    if not float(ionic.speed(1.0)) > 0:
-        raise InputError("cells that do not conduct", "times at which a wave travels", "Raise tau_out_ms")
+    assert t.speed_mm_per_ms is not None  # a case has exactly one of the three
     return float(ionic.diffusivity(t.speed_mm_per_ms))
+
+
+def _listed(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} = {value:g}" for name, value in values.items())
 
 
 def stimulus(
@@ -89,13 +116,20 @@ def stimulus(
     if one.kind == "map":
         if data is None:
             raise InputError("a stimulus of kind map in a case without a map", "a [map]", "Name its file")
+        if k >= data.maps:
+            raise InputError(
+                f"stimulus {k + 1} of kind map with {data.maps} map(s)", "one [[stimulus]] for each map",
+                "Remove this table, or give its points a map_id of their own",
+            )  # fmt: skip
         return earliest_sources(
             mesh, data, k, fraction=one.earliest_fraction, radius_mm=one.radius_mm, speed=speed,
             duration_ms=one.duration_ms, strength=one.strength_per_ms,
         )  # fmt: skip
     if one.kind == "sphere":
         if len(one.centre_mm) != mesh.dim:
-            raise InputError(f"centre_mm = {one.centre_mm}", f"{mesh.dim} numbers", "Give the centre in mm")
+            raise InputError(
+                f"stimulus.centre_mm = {list(one.centre_mm)}", f"{mesh.dim} numbers", "Give the centre in mm"
+            )
         nodes = in_sphere(mesh, one.centre_mm, one.radius_mm)
         if not nodes.any():
             gap = np.linalg.norm(mesh.points - np.asarray(one.centre_mm)[None], axis=1).min()
@@ -109,11 +143,19 @@ def stimulus(
         nodes = in_regions(mesh, one.regions)
         if not nodes.any():
             raise InputError(
-                f"a stimulus that hits no node: regions {one.regions}",
+                f"a stimulus that hits no node: regions {list(one.regions)}",
                 f"one of the tags {np.unique(mesh.regions).tolist()}", "Correct the tags",
             )  # fmt: skip
     else:
-        nodes = np.flatnonzero(np.isin(heart.origin, read_vtx(case.path(one.file))))
+        if not one.file:
+            raise InputError("a stimulus of kind vtx without a file", 'file = "..."', "Name the .vtx file")
+        nodes = np.isin(heart.origin, read_vtx(case.path(one.file)))
+        if not nodes.any():
+            raise InputError(
+                f"a stimulus that hits no node: none of the vertices in {Path(one.file).name} is in the mesh",
+                f"indices of nodes, from 0, of {Path(case.mesh.file).name}",
+                "Check that both files belong together; repair may also have dropped these nodes",
+            )
     return pulse(nodes, size, onset=one.start_ms, duration=one.duration_ms, strength=one.strength_per_ms)
 
 
@@ -125,7 +167,9 @@ def mapping(case: Case, heart: Heart) -> tuple[MappingData, list[Path]]:
             "a fit without a map", '[map] file = "..."', "Name a CSV or a mesh with a point array"
         )
     if path.suffix.lower() in (".csv", ".txt", ".tsv"):
-        return read_csv(path), [path]
+        data = read_csv(path)
+        _check_end(case, data)
+        return data, [path]
     if path == case.path(case.mesh.file):
         # the same file: carry the array through the repair, so that each point is a node
         file, points, arrays = None, heart.mesh.points, heart.point_data
@@ -134,28 +178,45 @@ def mapping(case: Case, heart: Heart) -> tuple[MappingData, list[Path]]:
         points, arrays = file.mesh.points, file.point_data
     if case.map.array not in arrays:
         raise InputError(
-            f"no point array '{case.map.array}' in {path.name}", f"one of {sorted(arrays)}",
+            f"no point array '{case.map.array}' in {path.name}",
+            f"one of its arrays {', '.join(sorted(arrays))}" if arrays else "a file with point arrays",
+            "Set [map] array to the name of the activation times, or [map] file to a CSV",
+        )
+    values = np.asarray(arrays[case.map.array], float)
+    if values.size != len(points):
+        raise InputError(
+            f"the point array '{case.map.array}' of shape {values.shape}", "one number for each point",
             "Set [map] array to the name of the activation times",
         )  # fmt: skip
-    data = MappingData.from_mesh_array(points, np.asarray(arrays[case.map.array], float).ravel())
+    data = MappingData.from_mesh_array(points, values.ravel())
+    _check_end(case, data)
     return data, [] if file is None else list(file.sources)
+
+
+def _check_end(case: Case, data: MappingData) -> None:
+    latest, end = float(data.lat_ms[data.valid].max()), case.time.end_ms
+    if end is not None and latest > end:
+        raise InputError(
+            f"a map with activations until {latest:.4g} ms and [time] end_ms = {end:g}",
+            "a run that covers the map",
+            f"Raise end_ms to {latest + 25:.0f} or more, or leave it out",
+        )
 
 
 def check_step(case: Case, space: Space) -> list[str]:
     """Sentences a user should see about the mesh and the step."""
     notes = []
     if space.added_mass > 0:
-        notes.append(f"Mass scaling added {100 * space.added_mass:.2g} % of mass at the smallest cells.")
-    if case.time.step_ms > 0.25:
-        raise InputError(
-            f"a time step of {case.time.step_ms:g} ms", "0.25 ms or less: the upstroke lasts about 1 ms",
-            "Choose 0.05 to 0.1 ms",
-        )  # fmt: skip
+        notes.append(
+            f"Mass scaling ([mesh] mass_scaling = {case.mesh.mass_scaling:g}) added "
+            f"{100 * space.added_mass:.2g} % of mass at the smallest cells."
+        )
     return notes
 
 
 def resolved(case: Case, **tables) -> Case:
     """The case with what was worked out filled in; `tables` maps the name of a table to its changed keys."""
+    tables = {"cells": _parameters(case, cells(case))} | tables
     return dataclasses.replace(
         case, **{k: dataclasses.replace(getattr(case, k), **v) for k, v in tables.items()}
     )

@@ -3,13 +3,13 @@
 import dataclasses
 import difflib
 import json
+import os
 import tomllib
 import types
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from .._files import read_bytes
 from .._results import InputError
@@ -22,12 +22,11 @@ def setting(
     choices: tuple[str, ...] = (),
     above: float | None = None,
     least: float | None = None,
-):
+    most: float | None = None,
+) -> Any:
     """A field of a case: default, one line for the commented file, and what values are allowed."""
-    more = {"doc": doc, "choices": choices, "above": above, "least": least}
-    if isinstance(default, list):
-        return dataclasses.field(default_factory=lambda: list(default), metadata=more)
-    return dataclasses.field(default=default, metadata=more)
+    rules = {"doc": doc, "choices": choices, "above": above, "least": least, "most": most}
+    return dataclasses.field(default=default, metadata=rules)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -37,9 +36,9 @@ class MeshCase:
     file: str = setting("", "path, relative to this file")
     unit: str = setting("auto", "unit of the points", choices=("auto", "um", "mm", "cm", "m"))
     repair: bool = setting(True, "merge duplicates, remove slivers and stray parts; all changes are reported")
-    refine: int = setting(0, "times every edge is halved", least=0)
+    refine: int = setting(0, "times every edge is halved", least=0, most=8)
     mass_scaling: float = setting(
-        0.005, "fraction of mass that may be added at the smallest cells", least=0.0
+        0.005, "fraction of mass that may be added at the smallest cells", least=0.0, most=1.0
     )
 
 
@@ -54,7 +53,7 @@ class CellsCase:
     tau_out_ms: float | None = setting(None, "repolarisation", above=0.0)
     tau_open_ms: float | None = setting(None, "recovery", above=0.0)
     tau_close_ms: float | None = setting(None, "duration of the plateau", above=0.0)
-    u_gate: float | None = setting(None, "gate threshold, 0 to 1", above=0.0)
+    u_gate: float | None = setting(None, "gate threshold, 0 to 1", above=0.0, most=1.0)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -74,14 +73,14 @@ class StimulusCase:
     """Where the wave starts; one table per map, in their order."""
 
     kind: str = setting("sphere", "how nodes are chosen", choices=("sphere", "region", "vtx", "map"))
-    centre_mm: list[float] = setting([], "for kind sphere")
+    centre_mm: tuple[float, ...] = setting((), "for kind sphere")
     radius_mm: float = setting(2.0, "for kinds sphere and map", above=0.0)
-    regions: list[int] = setting([], "for kind region: tags")
+    regions: tuple[int, ...] = setting((), "for kind region: tags")
     file: str = setting("", "for kind vtx: openCARP vertex file")
     earliest_fraction: float = setting(
-        0.04, "for kind map: the earliest part of the map, at its own times", above=0.0
+        0.04, "for kind map: the earliest part of the map, at its own times", above=0.0, most=1.0
     )
-    start_ms: float = setting(0.0, "for all kinds but map")
+    start_ms: float = setting(0.0, "for all kinds but map", least=0.0)
     duration_ms: float = setting(2.0, "length of the pulse", above=0.0)
     strength_per_ms: float = setting(0.5, "du/dt while it lasts", above=0.0)
 
@@ -90,8 +89,10 @@ class StimulusCase:
 class TimeCase:
     """The grid in time."""
 
-    end_ms: float | None = setting(None, "end of a beat; for a fit it follows from the map", above=0.0)
-    step_ms: float = setting(0.05, "time step", above=0.0)
+    end_ms: float | None = setting(
+        None, "end of the run; where left out 500, or for a fit what the map needs", above=0.0
+    )
+    step_ms: float = setting(0.05, "time step; the upstroke lasts about 1 ms", above=0.0, most=0.25)
     frame_ms: float = setting(10.0, "interval of the stored voltages", above=0.0)
 
 
@@ -105,7 +106,7 @@ class MapCase:
     fit_points: int = setting(0, "number of points to fit; 0: all that are not held out", least=0)
     held_out_points: int = setting(0, "random points kept for validation", least=0)
     held_out_patch_fraction: float = setting(
-        0.0, "share of the surface kept for validation as one patch", least=0.0
+        0.0, "share of the surface kept for validation as one patch", least=0.0, most=0.9
     )
     seed: int = setting(0, "of the random choice of points", least=0)
 
@@ -154,7 +155,21 @@ class Case:
 
     def path(self, name: str) -> Path:
         """A path of the case."""
-        return (self.where / Path(name).expanduser()).resolve()
+        return (self.where / os.path.expanduser(name)).resolve()
+
+    def seen_from(self, folder: Path) -> "Case":
+        """The same case with its paths relative to another folder: what a file kept there has to say."""
+
+        def seen(name: str) -> str:
+            return Path(os.path.relpath(self.path(name), folder)).as_posix() if name else name
+
+        return dataclasses.replace(
+            self, where=folder,
+            mesh=dataclasses.replace(self.mesh, file=seen(self.mesh.file)),
+            stimulus=[dataclasses.replace(s, file=seen(s.file)) for s in self.stimulus],
+            map=dataclasses.replace(self.map, file=seen(self.map.file)),
+            output=dataclasses.replace(self.output, folder=seen(self.output.folder)),
+        )  # fmt: skip
 
 
 TABLES: dict[str, type] = {
@@ -170,88 +185,139 @@ def load_case(path: str | Path) -> Case:
         path = path / "case.toml"
     try:
         tables = tomllib.loads(read_bytes(path).decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also what is not UTF-8, and numbers of 5000 digits
         raise InputError(
-            f"{path}, which is not TOML ({error})", "a TOML file", "Start from `jaxtwin init`"
+            f"{path}, which is not TOML ({error})",
+            "texts in quotes, numbers with a decimal point, lists in brackets",
+            "Correct that place; `jaxtwin init` writes an example",
         ) from None
-    for name in tables:
-        _known(name, TABLES, f"table [{name}] in {path.name}", "tables")
+    for name, content in tables.items():
+        what = (
+            f"key {name} outside of any table" if not isinstance(content, dict | list) else f"table [{name}]"
+        )
+        _known(name, TABLES, f"{what} in {path.name}", "tables", _homes(name))
     stimuli = tables.pop("stimulus", [])
-    if isinstance(stimuli, dict):
-        stimuli = [stimuli]
+    stimuli = stimuli if isinstance(stimuli, list) else [stimuli]
     if not stimuli:
         raise InputError(
             f"{path.name} without a stimulus", "at least one [[stimulus]]", "Add one; see `jaxtwin init`"
         )
-    made = {
-        name: _table(name, kind, tables.get(name, {})) for name, kind in TABLES.items() if name != "stimulus"
-    }
     case = Case(
-        **made, stimulus=[_table("stimulus", StimulusCase, s) for s in stimuli], where=path.resolve().parent
-    )
-    if not case.mesh.file:
-        raise InputError("a case without a mesh", '[mesh] file = "..."', "Name the file of the heart")
-    given = [
-        n for n in ("speed_mm_per_ms", "conductivity_S_per_m", "diffusivity_mm2_per_ms")
-        if getattr(case.tissue, n) is not None
-    ]  # fmt: skip
-    if len(given) != 1:
-        raise InputError(
-            f"{' and '.join(given) or 'no conduction'} in [tissue]",
-            "exactly one of speed_mm_per_ms, conductivity_S_per_m, diffusivity_mm2_per_ms",
-            "Keep the one you know",
-        )
+        **{n: _table(n, kind, tables.get(n, {})) for n, kind in TABLES.items() if n != "stimulus"},
+        stimulus=[_table("stimulus", StimulusCase, s) for s in stimuli],
+        where=path.resolve().parent,
+    )  # fmt: skip
+    _check_together(case, path.name)
     return case
 
 
-def _known(name: str, names, what: str, kinds: str) -> None:
+def _check_together(case: Case, name: str) -> None:
+    """What no key can be checked for alone."""
+    if not case.mesh.file:
+        raise InputError(f"{name} without a mesh", '[mesh] file = "..."', "Name the file of the heart")
+    ways = ("speed_mm_per_ms", "conductivity_S_per_m", "diffusivity_mm2_per_ms")
+    given = [way for way in ways if getattr(case.tissue, way) is not None]
+    if len(given) != 1:
+        raise InputError(
+            f"{' and '.join(given) or 'no conduction'} in [tissue]",
+            f"exactly one of {', '.join(ways)}",
+            "Keep the one you know: the others follow from it",
+        )
+    for s in case.stimulus:
+        if s.kind != "map" and case.time.end_ms is not None and s.start_ms >= case.time.end_ms:
+            raise InputError(
+                f"a stimulus that starts at {s.start_ms:g} ms in a run that ends at {case.time.end_ms:g} ms",
+                "a run that goes on after its stimulus",
+                "Raise [time] end_ms or lower [[stimulus]] start_ms",
+            )
+    low, high = case.fit.least_diffusivity_mm2_per_ms, case.fit.largest_diffusivity_mm2_per_ms
+    if not low < high:
+        raise InputError(
+            f"fit.least_diffusivity_mm2_per_ms = {low:g} and fit.largest_diffusivity_mm2_per_ms = {high:g}",
+            "the least below the largest",
+            "Correct one of them",
+        )
+
+
+def _homes(key: str) -> str:
+    """What to do with a key that some table knows."""
+    homes = [f"[{t}]" for t, kind in TABLES.items() if key in {f.name for f in dataclasses.fields(kind)}]
+    return f"Move it to {' or '.join(homes)}" if homes else ""
+
+
+def _known(name: str, names: Iterable[str], what: str, kinds: str, elsewhere: str = "") -> None:
     if name not in names:
-        near = difflib.get_close_matches(name, names, 1, 0.5)
-        hint = f"Did you mean {near[0]}?" if near else "Remove it"
+        plain = {n.lower(): n for n in names}
+        near = difflib.get_close_matches(name.lower(), plain, 1, 0.5)
+        hint = elsewhere or (f"Perhaps {plain[near[0]]} is meant" if near else "Remove it")
         raise InputError(f"the unknown {what}", f"one of the {kinds} {', '.join(names)}", hint)
 
 
 def _table(table: str, kind: type, given: Any) -> Any:
     if not isinstance(given, dict):
         raise InputError(
-            f"{table} = {given!r}", f"a table [{table}]", "Write its keys below the line in brackets"
+            f"{table} = {_short(given)}", f"a table [{table}]", "Write its keys below the line in brackets"
         )
     fields = {f.name: f for f in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
+    values = {}
     for key, value in given.items():
-        _known(key, fields, f"key {key} in [{table}]", "keys")
-        given[key] = _value(f"{table}.{key}", value, hints[key], fields[key].metadata)
-    return kind(**given)
+        _known(key, fields, f"key {key} in [{table}]", "keys", _homes(key))
+        values[key] = _value(f"{table}.{key}", value, hints[key], fields[key])
+    return kind(**values)
 
 
-def _value(name: str, value: Any, hint: Any, rules) -> Any:
+WORDS: dict[type, str] = {
+    float: "a number",
+    int: "a whole number",
+    str: "a text in quotes",
+    bool: "true or false",
+}
+
+
+def _value(name: str, value: Any, hint: Any, field: dataclasses.Field) -> Any:
+    """A value as the type of its field, or an error that names the field and says what may stand there."""
+    rules = field.metadata
     if isinstance(hint, types.UnionType):
         hint = next(h for h in typing.get_args(hint) if h is not type(None))
-    item = typing.get_args(hint)[0] if typing.get_origin(hint) is list else None
-    values = value if item is not None and isinstance(value, list) else [value]
-    scalar = item or hint
-    right = isinstance(value, list) == (item is not None) and all(
+    listed = typing.get_origin(hint) is tuple
+    scalar = typing.get_args(hint)[0] if listed else hint
+    values = value if listed and isinstance(value, list) else [value]
+    right = isinstance(value, list) == listed and all(
         isinstance(v, (int, float) if scalar is float else scalar)
         and (scalar is bool or not isinstance(v, bool))
         for v in values
     )
+    example = () if field.default is None else field.default
+    advice = f"Correct it, or leave the line out{f' for {json.dumps(example)}' if example != () else ''}"
+
+    def refuse(wanted: str) -> typing.NoReturn:
+        raise InputError(f"{name} = {_short(value)} ({rules['doc']})", wanted, advice)
+
     if not right:
-        word = {float: "a number", int: "a whole number", str: "a text in quotes", bool: "true or false"}[
-            scalar
-        ]
-        raise InputError(
-            f"{name} = {value!r}", word if item is None else f"a list, each {word}", "Correct the case"
-        )
+        refuse(f"a list in brackets, each {WORDS[scalar]}" if listed else WORDS[scalar])
     for v in values:
-        if isinstance(v, (int, float)) and not np.isfinite(v):
-            raise InputError(f"{name} = {v}", "a finite number", "Correct the case")
+        if isinstance(v, str) and "\0" in v:
+            refuse("a text without null characters")
+        if not isinstance(v, int | float):
+            continue
+        if not -1e300 < v < 1e300:  # also refuses NaN
+            refuse("a finite number")
         if rules["above"] is not None and not v > rules["above"]:
-            raise InputError(f"{name} = {v}", f"a number above {rules['above']:g}", "Correct the case")
+            refuse(f"a number above {rules['above']:g}")
         if rules["least"] is not None and not v >= rules["least"]:
-            raise InputError(f"{name} = {v}", f"{rules['least']:g} or more", "Correct the case")
+            refuse(f"{rules['least']:g} or more")
+        if rules["most"] is not None and not v <= rules["most"]:
+            refuse(f"{rules['most']:g} or less")
     if rules["choices"]:
-        _known(value, rules["choices"], f"choice {name} = {value!r}", "choices")
-    return float(value) if scalar is float and item is None else value
+        _known(str(value), rules["choices"], f"choice {name} = {_short(value)}", "choices")
+    values = tuple(float(v) if scalar is float else v for v in values)
+    return values if listed else values[0]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 80 else f"{text[:80]}..."
 
 
 def write_case(case: Case, comments: bool = False) -> str:
@@ -268,18 +334,23 @@ def write_case(case: Case, comments: bool = False) -> str:
                 choices = f" ({', '.join(f.metadata['choices'])})" if f.metadata["choices"] else ""
                 note = f"  # {f.metadata['doc']}{choices}" if comments else ""
                 if value is not None:
-                    lines.append(f"{f.name} = {json.dumps(value)}{note}")
+                    lines.append(f"{f.name} = {_toml(value)}{note}")
                 elif comments:
                     lines.append(f"# {f.name} = {note}")
             lines.append("")
     return "\n".join(lines)
 
 
+def _toml(value: Any) -> str:
+    """JSON is TOML for what a case holds, but for two things: surrogate pairs and an unescaped DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def example_case() -> Case:
     """The case that `jaxtwin init` writes: a beat on a small atrial shell made beside it."""
     return Case(
         mesh=MeshCase(file="heart.vtu"), cells=CellsCase(), tissue=TissueCase(speed_mm_per_ms=0.7),
-        stimulus=[StimulusCase(centre_mm=[0.0, 0.0, 18.0], radius_mm=4.0)], time=TimeCase(end_ms=300.0),
-        map=MapCase(file="map.csv", held_out_points=50, fit_points=200), fit=FitCase(modes=100, iterations=30),
-        output=OutputCase(),
+        stimulus=[StimulusCase(centre_mm=(0.0, 0.0, 18.0), radius_mm=4.0)], time=TimeCase(),
+        map=MapCase(file="map.csv", held_out_points=50, fit_points=200),
+        fit=FitCase(modes=100, iterations=30), output=OutputCase(),
     )  # fmt: skip

@@ -1,24 +1,51 @@
-"""`jaxtwin check`: what a mesh or a map holds, and what is wrong with it."""
+"""`jaxtwin check`: what a mesh, a map or a case holds, and what is wrong with it."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .._units import conductivity_from_diffusivity
 from ..anatomy import quality, read_mesh, repair, stiffness_bound
 from ..anatomy.opencarp import SUFFIXES
-from ..observe import MappingData, read_csv
-from .case import load_case
+from ..observe import MappingData, project, read_csv
+from . import build
+from .case import Case, load_case
 
 
-def check_file(path: Path) -> dict[str, Any]:
-    """Facts about a mesh, a map or a case, and a list `problems` (empty if there is none)."""
+def check_file(path: Path, unit: str = "auto") -> dict[str, Any]:
+    """Facts about a mesh, a map or a case, and a list `problems` (empty if there is none).
+
+    `unit` is that of the points of a mesh. Raises `InputError` for what cannot be used at all.
+    """
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         return _of_map(read_csv(path))
-    if path.suffix.lower() == ".toml":
-        case = load_case(path)
-        return {"kind": "case", "mesh": case.mesh.file, "stimuli": len(case.stimulus), "problems": []}
-    return _of_mesh(path)
+    if path.suffix.lower() == ".toml" or path.is_dir():
+        return _of_case(load_case(path))
+    return _of_mesh(path, unit)
+
+
+def _of_case(case: Case) -> dict[str, Any]:
+    """All that a run does before it computes."""
+    heart, ionic = build.heart(case), build.cells(case)
+    along = build.diffusivity(case, ionic)
+    facts: dict[str, Any] = {"kind": "case", "nodes": len(heart.mesh.points), "cells": len(heart.mesh.cells)}
+    data = None
+    if case.map.file:
+        data, place = project(heart.mesh, build.mapping(case, heart)[0])
+        distance = np.percentile(np.asarray(place.distance)[data.valid], [50, 100])
+        facts |= {"map_points": len(data.lat_ms), "valid": int(data.valid.sum())}
+        facts["map_to_mesh_mm"] = dict(zip(("median", "max"), distance.tolist(), strict=True))
+    speed = float(ionic.speed(along))
+    stimuli = [build.stimulus(case, s, heart, data, k, speed) for k, s in enumerate(case.stimulus)]
+    return facts | {
+        "stimulated_nodes": [int((np.asarray(s.strength) > 0).sum()) for s in stimuli],
+        "speed_mm_per_ms": speed,
+        "diffusivity_mm2_per_ms": along,
+        "conductivity_S_per_m": conductivity_from_diffusivity(along),
+        "notes": heart.notes,
+        "problems": [] if data is None else list(data.notes),
+    }
 
 
 def _of_map(data: MappingData) -> dict[str, Any]:
@@ -32,8 +59,8 @@ def _of_map(data: MappingData) -> dict[str, Any]:
     return {"kind": "map", **facts, "problems": problems}
 
 
-def _of_mesh(path: Path) -> dict[str, Any]:
-    file = read_mesh(path)
+def _of_mesh(path: Path, unit: str) -> dict[str, Any]:
+    file = read_mesh(path, unit)
     mesh, mended = file.mesh, repair(file.mesh)
     lengths = mesh.edge_lengths
     shape = quality(mesh)
@@ -42,22 +69,35 @@ def _of_mesh(path: Path) -> dict[str, Any]:
     median = float(np.median(lengths))
     if median > 0.5:
         problems.append(
-            f"The median edge is {median:.2g} mm. Lumped linear elements slow a wave of 0.6 mm/ms by several per cent "
-            "above 0.5 mm: refine ([mesh] refine), or read the fitted conductivity as one of this mesh."
+            f"The median edge is {median:.2g} mm. Lumped linear elements slow a wave of 0.6 mm/ms by "
+            "several per cent above 0.5 mm: refine ([mesh] refine), or read the fitted conductivity as one "
+            "of this mesh."
         )
+    spread = np.percentile(lengths, [0, 1, 50, 99, 100]).tolist()
     return {
         "kind": "mesh",
-        "format": "openCARP" if path.suffix in SUFFIXES else path.suffix.lstrip("."),
-        "nodes": len(mesh.points), "cells": len(mesh.cells),
+        "format": "openCARP" if path.suffix in (*SUFFIXES, "") else path.suffix.lstrip("."),
+        "nodes": len(mesh.points),
+        "cells": len(mesh.cells),
         "cell_type": {2: "segments", 3: "triangles", 4: "tetrahedra"}[mesh.corners],
         "box_mm": np.round(np.ptp(mesh.points, axis=0), 3).tolist(),
-        "edge_mm": dict(
-            zip(("min", "p1", "median", "p99", "max"), np.percentile(lengths, [0, 1, 50, 99, 100]).tolist(), strict=True)
-        ),
+        "edge_mm": dict(zip(("min", "p1", "median", "p99", "max"), spread, strict=True)),
         "shape_quality": {"min": float(shape.min()), "median": float(np.median(shape))},
         "regions": np.unique(mesh.regions).tolist(),
-        "arrays": {k: list(v.shape) for k, v in {**file.point_data, **file.cell_data}.items()},
+        "point_arrays": {name: _array(values) for name, values in file.point_data.items()},
+        "cell_arrays": {name: _array(values) for name, values in file.cell_data.items()},
         "stiffness_bound_per_mm2": {"p99": float(np.percentile(bound, 99)), "max": float(bound.max())},
         "notes": list(file.notes),
         "problems": problems,
-    }  # fmt: skip
+    }
+
+
+def _array(values: np.ndarray) -> str:
+    """What an array holds, so that one sees which is the map."""
+    finite = values[np.isfinite(values)]
+    shape = " x ".join(map(str, values.shape[1:]))
+    return (
+        (f"vectors of {shape}, " if shape else "")
+        + (f"{finite.min():.4g} to {finite.max():.4g}" if finite.size else "no finite value")
+        + (f", {values.size - finite.size} NaN or infinite" if finite.size < values.size else "")
+    )

@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from .._files import read_bytes
 from .._results import InputError
 from .case import Case, write_case
 
@@ -26,37 +27,56 @@ PACKAGES = ("jaxtwin", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "h
 def run_folder(target: Path) -> Iterator[Path]:
     """An empty folder that takes the place of `target` when the block ends without an error.
 
-    Raises `InputError` if `target` is there and is not the folder of an earlier run.
+    Raises `InputError` if `target` is there and is not the folder of an earlier run, or cannot be made.
     """
     if target.exists() and not (target / "resolved.toml").is_file():
         raise InputError(
             f"the output folder {target}, which exists and holds something else",
             "a new name, or the folder of an earlier run", "Choose another folder",
         )  # fmt: skip
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    partial.mkdir()
+    partial, old = (target.with_name(f".{target.name}.{word}-{os.getpid()}") for word in ("partial", "old"))
+    parents = [folder for folder in target.parents if not folder.exists()]
+    try:
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(
+            f"the output folder {target}, which cannot be made ({error.strerror})",
+            "a folder that can be written", "Choose another folder",
+        ) from error  # fmt: skip
     try:
         yield partial
-        old = target.with_name(f".{target.name}.old-{os.getpid()}")
         if target.exists():
             target.rename(old)
         partial.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
     except BaseException:
+        if old.exists() and not target.exists():
+            old.rename(target)
         shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):  # another run may have put something there
+            for folder in parents:
+                folder.rmdir()
         raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def provenance(case: Case, sources: list[Path], warnings: list[str]) -> dict[str, Any]:
-    """Versions, device, the resolved case, hashes of the input files, seed, warnings. No user name, no host name."""
+    """Versions, device, the resolved case, hashes of the input files, seed, warnings.
+
+    No user name and no host name: paths are relative to the output folder, from which the case can be run
+    again.
+    """
+    target = case.path(case.output.folder)
+    sources = [*sources, *(case.path(s.file) for s in case.stimulus if s.kind == "vtx")]
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {p: version(p) for p in PACKAGES} | {"python": platform.python_version()},
         "device": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
         "command": [Path(sys.argv[0]).name, *sys.argv[1:2]],
-        "case": write_case(case),
-        "sha256": {source.name: hashlib.sha256(source.read_bytes()).hexdigest() for source in sources},
+        "case": write_case(case.seen_from(target)),
+        "sha256": {
+            Path(os.path.relpath(source, target)).as_posix(): hashlib.sha256(read_bytes(source)).hexdigest()
+            for source in sources
+        },
         "seed": case.map.seed,
         "warnings": warnings,
         "notice": DISCLAIMER,

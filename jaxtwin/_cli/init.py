@@ -3,31 +3,63 @@
 import dataclasses
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
+from .._files import atomic_write
 from .._results import InputError
 from ..anatomy import Mesh, atrial_shell, write_mesh
-from ..observe import MappingData, write_csv
+from ..fem import Space
+from ..ionic import MitchellSchaeffer
+from ..monodomain import Times, Tissue, diffusion_tensor, in_sphere, pulse, simulate
+from ..observe import ActivationTimes, MappingData, write_csv
 from .case import StimulusCase, example_case, write_case
 
 
-def make_case(folder: Path) -> None:
-    """Writes case.toml with comments, a small heart.vtu, and map.csv: a made-up map to be replaced by a real one."""
-    if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-        raise InputError(f"{folder}, which is not empty", "a new or empty folder", "Choose another name")
-    folder.mkdir(parents=True, exist_ok=True)
-    mesh = atrial_shell(2.0)
-    site = mesh.points[mesh.points[:, 2].argmax()]
-    write_mesh(folder / "heart.vtu", mesh)
-    write_csv(folder / "map.csv", made_up_map(mesh, site))
-    sphere = StimulusCase(centre_mm=[round(float(x), 2) for x in site], radius_mm=4.0)
-    case = dataclasses.replace(example_case(), stimulus=[sphere])
-    (folder / "case.toml").write_text(write_case(case, comments=True), encoding="utf-8")
+def make_case(folder: Path, edge: float = 2.0) -> None:
+    """Writes case.toml with comments, a small heart.vtu, and map.csv: a made-up map to be replaced.
+
+    `edge`: of the mesh, mm. Raises `InputError` where the folder is not empty or cannot be made.
+    """
+    try:
+        if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
+            raise InputError(f"{folder}, which is not empty", "a new or empty folder", "Choose another name")
+        made = [part for part in (folder, *folder.parents) if not part.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder}, which cannot be made ({error.strerror})",
+            "a new or empty folder",
+            "Choose another name",
+        ) from error
+    try:
+        mesh = atrial_shell(edge)
+        site = np.round(mesh.points[mesh.points[:, 2].argmax()], 2)
+        sphere = StimulusCase(centre_mm=tuple(site.tolist()), radius_mm=4.0)
+        case = dataclasses.replace(example_case(), stimulus=[sphere])
+        write_mesh(folder / "heart.vtu", mesh)
+        write_csv(folder / "map.csv", made_up_map(mesh, site, sphere.radius_mm))
+        with atomic_write(folder / "case.toml") as stream:
+            stream.write(write_case(case, comments=True).encode())
+    except BaseException:  # also where it is interrupted
+        for name in ("heart.vtu", "map.csv", "case.toml"):
+            (folder / name).unlink(missing_ok=True)
+        for part in made:
+            part.rmdir()
+        raise
 
 
-def made_up_map(mesh: Mesh, site: np.ndarray, points: int = 300, seed: int = 0) -> MappingData:
-    """Activation at 0.7 mm/ms along straight lines from `site`, with 2 ms of noise."""
+def made_up_map(mesh: Mesh, site: np.ndarray, radius: float, points: int = 300, seed: int = 0) -> MappingData:
+    """Activation from `site` at 0.9 mm/ms, 0.6 where x > 8 mm, at random nodes with 2 ms of noise."""
+    space, ionic = Space(mesh), MitchellSchaeffer()
+    speed = np.where(mesh.centroids[:, 0] > 8.0, 0.6, 0.9)
+    along = jnp.asarray(np.asarray(ionic.diffusivity(1.0)) * speed**2, space.mass.dtype)
+    tissue = Tissue(
+        space, ionic, diffusion_tensor(mesh.fibres, along, 4.0),
+        pulse(in_sphere(mesh, site, radius), len(mesh.points)),
+    )  # fmt: skip
+    lat = np.asarray(simulate(tissue, Times(200.0, 0.1), recorders=(ActivationTimes(),)).records[0])
     random = np.random.default_rng(seed)
-    where = mesh.points[random.choice(len(mesh.points), points, replace=False)]
-    lat = np.linalg.norm(where - site[None], axis=1) / 0.7 + 2.0 * random.standard_normal(points)
-    return MappingData(where, np.round(lat, 1))
+    chosen = random.permutation(np.flatnonzero(np.isfinite(lat)))[:points]
+    noisy = lat[chosen] + 2.0 * random.standard_normal(len(chosen))
+    return MappingData(mesh.points[chosen], np.round(noisy.astype(float), 1))

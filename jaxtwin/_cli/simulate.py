@@ -9,7 +9,7 @@ import numpy as np
 
 from ..fem import Space
 from ..monodomain import Times, Tissue, diffusion_tensor, simulate_in_parts
-from ..observe import ActivationTimes
+from ..observe import ActivationTimes, project
 from ..view import activation_map, save_figure, write_vtkhdf
 from . import build
 from .case import Case
@@ -24,7 +24,7 @@ def frames_of(times: Times, frame_ms: float) -> int:
 
 
 def run_simulate(case: Case, say: Say, progress: Callable[[float, float], None]) -> Path:
-    """Runs the first [[stimulus]] of a case (all, where there are several, one after another in one beat).
+    """Runs a case with all of its stimuli in one beat, on the clock of the map where they come from one.
 
     `progress(now_ms, end_ms)` is called after each frame. Returns the folder written.
     """
@@ -35,10 +35,15 @@ def run_simulate(case: Case, say: Say, progress: Callable[[float, float], None])
     ionic = build.cells(case)
     along = build.diffusivity(case, ionic)
     speed = float(ionic.speed(along))
-    data, sources = None, list(heart.sources)
+    data, sources, start = None, list(heart.sources), 0.0
     if any(s.kind == "map" for s in case.stimulus):
         data, more = build.mapping(case, heart)
+        data, _ = project(heart.mesh, data)
+        for note in data.notes:
+            say(note)
         sources += more
+        first = float(np.floor(data.lat_ms[data.valid].min())) - 5.0
+        start = first if all(s.kind == "map" for s in case.stimulus) else min(0.0, first)
     stimuli = [build.stimulus(case, s, heart, data, k, speed) for k, s in enumerate(case.stimulus)]
     total = stimuli[0]
     for other in stimuli[1:]:
@@ -48,7 +53,8 @@ def run_simulate(case: Case, say: Say, progress: Callable[[float, float], None])
     tensor = diffusion_tensor(
         heart.mesh.fibres, jnp.asarray(along, space.mass.dtype), case.tissue.anisotropy_ratio
     )
-    times = Times(case.time.end_ms or 300.0, case.time.step_ms)
+    stop = start + 500.0 if case.time.end_ms is None else case.time.end_ms
+    times = Times(stop, case.time.step_ms, start)
     case = build.resolved(case, time={"end_ms": times.stop})
     every = frames_of(times, case.time.frame_ms)
     recorders = (ActivationTimes(), ActivationTimes(threshold=0.1, upward=False))
@@ -69,15 +75,20 @@ def run_simulate(case: Case, say: Say, progress: Callable[[float, float], None])
             warnings.append(
                 f"{int((~activated).sum())} of {len(lat)} nodes were not activated by {times.stop:g} ms."
             )
+        if (still := int((activated & ~np.isfinite(repolarised)).sum())) > 0:
+            warnings.append(
+                f"{still} activated nodes had not repolarised by {times.stop:g} ms ([time] end_ms)."
+            )
         record = provenance(case, sources, [*heart.notes, *warnings])
         write_vtkhdf(
             folder / "result.vtkhdf", heart.mesh, times_ms=np.asarray(stamps), provenance=record,
+            activation=frozenset({"activation_ms", "repolarisation_ms"}),
             point_data={
-                "voltage_mV": np.asarray(ionic.millivolts(np.stack(frames)), np.float32),
+                "voltage_mV": np.asarray(ionic.millivolts(jnp.asarray(np.stack(frames))), np.float32),
                 "activation_ms": lat, "repolarisation_ms": repolarised, "original_node": heart.origin,
             },
         )  # fmt: skip
-        if heart.mesh.corners > 2:
+        if heart.mesh.corners > 2 and activated.any():
             save_figure(activation_map(heart.mesh, lat), folder / "activation.png")
         summary = {
             "nodes": len(lat), "cells": len(heart.mesh.cells), "steps": times.steps, "step_ms": times.dt,
@@ -85,7 +96,9 @@ def run_simulate(case: Case, say: Say, progress: Callable[[float, float], None])
             "first_activation_ms": float(np.nanmin(lat)) if activated.any() else None,
             "last_activation_ms": float(np.nanmax(lat)) if activated.any() else None,
             "diffusivity_mm2_per_ms": along, "plane_wave_speed_mm_per_ms": speed,
-            "seconds": {"prepare": prepared - begin, "solve": solved - prepared, "total": time.perf_counter() - begin},
+            "seconds": {
+                "prepare": prepared - begin, "solve": solved - prepared, "total": time.perf_counter() - begin,
+            },
             "warnings": warnings, "notes": heart.notes, "notice": DISCLAIMER, "provenance": record,
         }  # fmt: skip
         write_json(folder / "summary.json", summary)

@@ -1,0 +1,277 @@
+"""Bad input: exit code 2, one paragraph of what was got, wanted and to do, and no file more than before."""
+
+import csv
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import jaxtwin._cli.folder as output
+import jaxtwin._cli.init as new_case
+import jaxtwin._cli.simulate as simulation
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    """All files below a folder, and what is in them."""
+    return {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
+
+
+def line(name, number, text):
+    """Damage: one line of a file replaced."""
+
+    def damage(place):
+        lines = (place / name).read_text().splitlines()
+        lines[number] = text
+        (place / name).write_text("\n".join(lines) + "\n")
+
+    return damage
+
+
+def column(change, *names):
+    """Damage: some columns of map.csv changed."""
+
+    def damage(place):
+        with (place / "map.csv").open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        for row in rows:
+            row.update({name: change(row[name]) for name in names})
+        with (place / "map.csv").open("w", newline="") as stream:
+            table = csv.DictWriter(stream, rows[0])
+            table.writeheader()
+            table.writerows(rows)
+
+    return damage
+
+
+def cut(name, part):
+    """Damage: a file cut short, as by a full disk."""
+
+    def damage(place):
+        content = (place / name).read_bytes()
+        (place / name).write_bytes(content[: int(part * len(content))])
+
+    return damage
+
+
+def content(name, text):
+    """Damage: a file with this content."""
+    return lambda place: (place / name).write_bytes(text.encode("latin-1"))
+
+
+OPENCARP = {"mesh.file": "heart.pts"}
+FROM_MAP = {"stimulus.kind": "map"}
+XYZ = ("x_mm", "y_mm", "z_mm")
+FAR = column(lambda x: float(x) + 500, "x_mm")
+FLAT_MAP = "x_mm,y_mm,lat_ms\n" + "".join(f"{i},{i},{i}\n" for i in range(20))
+
+MESHES = {
+    "micrometres forced on millimetres": ({"mesh.unit": "um"}, None, ("heart.vtu 0.048 mm long", "Set unit")),
+    "millimetres forced on micrometres": (OPENCARP | {"mesh.unit": "mm"}, None, ("47992", "taken as mm")),
+    "metres forced on millimetres": ({"mesh.unit": "m"}, None, ("taken as m", "unit of the points")),
+    "NaN": (OPENCARP, line("heart.pts", 5, "nan 0 0"), ("1 points with NaN or infinite", "index 4")),
+    "infinite": (OPENCARP, line("heart.pts", 5, "0 -inf 0"), ("1 points with NaN or infinite", "index 4")),
+    "no such node": (OPENCARP, line("heart.elem", 5, "Tr 0 1 9999 0"), ("9999 of 297 points", "from 0")),
+    "negative node": (OPENCARP, line("heart.elem", 5, "Tr 0 1 -4 0"), ("nodes -4 to", "from 0")),
+    "zero-length fibres": (
+        OPENCARP,
+        content("heart.lon", "1\n" + "0 0 0\n" * 530),
+        ("530 zero-length fibres", "first in cell 0", "rule-based"),
+    ),
+    "missing file": ({"mesh.file": "nope.vtk"}, None, ("nope.vtk", "No such file", "Check the path")),
+    "folder": ({"mesh.file": "."}, None, ("cannot be read", "Is a directory")),
+    "not a mesh": ({"mesh.file": "map.csv"}, None, ("map.csv", "cannot be read as a mesh", ".vtu")),
+    "half of a vtu": ({}, cut("heart.vtu", 0.5), ("heart.vtu", "complete VTK XML file")),
+    "nearly all of a vtu": ({}, cut("heart.vtu", 0.99), ("heart.vtu", "complete VTK XML file")),
+    "half of a pts": (OPENCARP, cut("heart.pts", 0.5), ("heart.pts with 149 points", "announces 297")),
+    "half of an elem": (OPENCARP, cut("heart.elem", 0.5), ("heart.elem with 255 elements", "530")),
+    "half of a lon": (OPENCARP, cut("heart.lon", 0.5), ("heart.lon with 252 fibres for 530",)),
+    "empty": ({}, content("heart.vtu", ""), ("heart.vtu",)),
+}
+STIMULI = {
+    "beside the mesh": (
+        {"stimulus.centre_mm": [100, 0, 0]},
+        None,
+        ("hits no node", "76 mm from centre_mm", "radius_mm = 8", "[-24.0, -20.0, -13.2]"),
+    ),
+    "two coordinates": ({"stimulus.centre_mm": [100, 0]}, None, ("[100.0, 0.0]", "3 numbers")),
+    "no such region": (
+        {"stimulus.kind": "region", "stimulus.regions": [77]},
+        None,
+        ("hits no node: regions [77]", "[0, 1, 2, 3, 4, 5]"),
+    ),
+    "vertices without a file": ({"stimulus.kind": "vtx"}, None, ("vtx without a file",)),
+    "vertices of another mesh": (
+        {"stimulus.kind": "vtx", "stimulus.file": "a.vtx"},
+        content("a.vtx", "1\nextra\n9999\n"),
+        ("hits no node", "a.vtx", "belong together"),
+    ),
+    "map without a map": (FROM_MAP | {"map.file": None}, None, ("without a map", "[map]")),
+    "map far from the mesh": (FROM_MAP, FAR, ("far from the mesh", "476 mm")),
+    "map longer than the run": (FROM_MAP | {"time.end_ms": 5}, None, ("until 60.29 ms", "end_ms = 5", "85")),
+}
+MAPS = {
+    "far from the mesh": ({}, FAR, ("far from the mesh", "476 mm", "one coordinate system")),
+    "metres": ({}, column(lambda x: float(x) / 1000, *XYZ), ("0.001 times the size", "convert it to mm")),
+    "micrometres": ({}, column(lambda x: float(x) * 1000, *XYZ), ("map.csv", "divide them by 1000")),
+    "all invalid": (
+        {},
+        column(lambda x: -10000, "lat_ms"),
+        ("149 points and no valid LAT", "at least one valid LAT"),
+    ),
+    "no position": ({}, column(lambda x: "nan", "x_mm"), ("line 2, column x_mm: 'nan'", "remove the line")),
+    "two coordinates": ({}, content("map.csv", FLAT_MAP), ("(20, 2)", "3 dimensions")),
+    "longer than the run": (
+        {"time.end_ms": 30},
+        None,
+        ("until 60.29 ms", "end_ms = 30", "Raise end_ms to 85"),
+    ),
+    "mesh without arrays": ({"map.file": "heart.pts"}, None, ("no point array 'LAT'", "[map] array")),
+    "none": ({"map.file": None}, None, ("a fit without a map", '[map] file = "..."')),
+    "too few points": ({"map.fit_points": 9999}, None, ("149 valid points", "9999 to fit")),
+    "half": ({}, cut("map.csv", 0.5), ("map.csv line 76 with 1 columns", "5, as in the header")),
+    "binary": ({}, content("map.csv", "\0\xff" * 99), ("null bytes", "CSV in UTF-8")),
+    "missing": ({"map.file": "nope.csv"}, None, ("nope.csv", "No such file")),
+    "ceiling below the start": (
+        {"tissue.speed_mm_per_ms": None, "tissue.conductivity_S_per_m": 9},
+        None,
+        ("0.02, 6.42857, 4 mm2/ms", "floor < reference < ceiling"),
+    ),
+}
+CASES = {
+    "misspelt key": ({"tissue.spede_mm_per_ms": 1}, None, ("spede_mm_per_ms", "Perhaps speed_mm_per_ms")),
+    "misspelt table": ({"tisue.x": 1}, None, ("[tisue]", "Perhaps tissue is meant")),
+    "negative conductivity": (
+        {"tissue.conductivity_S_per_m": -1, "tissue.speed_mm_per_ms": None},
+        None,
+        ("tissue.conductivity_S_per_m = -1", "above 0"),
+    ),
+    "negative diffusivity": (
+        {"tissue.diffusivity_mm2_per_ms": -1, "tissue.speed_mm_per_ms": None},
+        None,
+        ("tissue.diffusivity_mm2_per_ms = -1", "above 0"),
+    ),
+    "step too large": ({"time.step_ms": 1}, None, ("time.step_ms = 1", "upstroke", "0.25 or less", "0.05")),
+    "dead cells": ({"cells.tau_out_ms": 1}, None, ("do not conduct", "tau_out_ms = 1", "raise tau_out_ms")),
+    "output over files": ({"output.folder": "."}, None, ("output folder", "holds something else")),
+    "output inside a file": ({"output.folder": "map.csv/x"}, None, ("output folder", "Not a directory")),
+}
+BAD = [
+    pytest.param(command, *entry, id=f"{group}: {name}")
+    for group, command, entries in (
+        ("mesh", "simulate", MESHES),
+        ("stimulus", "simulate", STIMULI),
+        ("map", "fit", MAPS),
+        ("case", "simulate", CASES),
+    )
+    for name, entry in entries.items()
+]
+
+
+@pytest.mark.parametrize(("command", "changes", "damage", "words"), BAD)
+def test_refused_in_one_paragraph(jaxtwin, case, place, command, changes, damage, words):
+    path = case(changes)
+    if damage:
+        damage(place)
+    before = files(place)
+    outcome = jaxtwin(command, path)
+    assert outcome.code == 2
+    assert outcome.error.startswith("Error: Got ")
+    assert " Wanted " in outcome.error
+    for word in words:
+        assert word in outcome.error
+    assert len(outcome.error) < 700
+    assert outcome.out == ""
+    assert files(place) == before
+
+
+def test_check_refuses_what_a_run_would_refuse(jaxtwin, case, place):
+    path = case({"stimulus.centre_mm": [100, 0, 0]})
+    outcome = jaxtwin("check", path, place / "heart.vtu", place / "nope.csv")
+    assert outcome.code == 2
+    assert "hits no node" in outcome.err
+    assert "nope.csv, which cannot be read" in outcome.err
+    assert "nodes:" in outcome.out, "the good file in the middle is looked at all the same"
+
+
+def test_a_small_or_large_heart_is_worth_a_note(jaxtwin, case):
+    outcome = jaxtwin("check", case({"mesh.unit": "cm", "map.file": None, "stimulus.centre_mm": [0, 0, 180]}))
+    assert outcome.code == 0
+    assert "480 mm long, which is unusual for a heart: check [mesh] unit" in outcome.out
+
+
+@pytest.mark.parametrize("words", [["simulat"], ["fit"], ["simulate", "a", "b"], ["demo", "--edge", "x"], []])
+def test_wrong_words_on_the_command_line(jaxtwin, words):
+    outcome = jaxtwin(*words)
+    assert outcome.code == 2
+    assert "Usage: " in outcome.out + outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_init_spares_a_folder_that_is_not_empty(jaxtwin, place):
+    before = files(place)
+    outcome = jaxtwin("init", place)
+    assert outcome.code == 2
+    assert "which is not empty" in outcome.error
+    outcome = jaxtwin("init", place / "map.csv" / "x")
+    assert outcome.code == 2
+    assert "cannot be made" in outcome.error
+    assert files(place) == before
+
+
+def test_a_solve_that_diverges_says_where_and_when(jaxtwin, case, place):
+    path = case({"stimulus.strength_per_ms": 1e6})
+    before = files(place)
+    outcome = jaxtwin("simulate", path)
+    assert outcome.code == 1
+    assert outcome.error.startswith("Failed: The solve diverged before 10 ms: u = ")
+    assert "at node" in outcome.error
+    assert files(place) == before
+
+
+def interrupted(*arguments, **more):
+    raise KeyboardInterrupt
+
+
+def full_disk(*arguments, **more):
+    raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("stage", ["simulate_in_parts", "write_json"], ids=["solving", "writing"])
+@pytest.mark.parametrize("stop", [interrupted, full_disk])
+def test_nothing_is_left_of_a_run_that_was_cut_off(jaxtwin, case, place, monkeypatch, stage, stop):
+    path = case({"time.end_ms": 20.0, "output.folder": "new/deep/result"})
+    before = files(place)
+    monkeypatch.setattr(simulation, stage, stop)
+    monkeypatch.setattr(simulation, "save_figure", lambda figure, path: path.write_bytes(b"a figure"))
+    outcome = jaxtwin("simulate", path)
+    assert "Traceback" not in outcome.err
+    if stop is interrupted:
+        assert outcome.code == 130
+        assert outcome.err.endswith("Interrupted: nothing was written.\n")
+    else:
+        assert outcome.code == 1
+        assert outcome.error == "Failed: [Errno 28] No space left on device"
+    assert files(place) == before
+
+
+@pytest.mark.parametrize("stop", [interrupted, full_disk])
+def test_nothing_is_left_of_an_init_that_was_cut_off(jaxtwin, tmp_path, monkeypatch, stop):
+    monkeypatch.setattr(new_case, "made_up_map", stop)
+    assert jaxtwin("init", tmp_path / "new" / "case").code not in (0, 2)
+    assert files(tmp_path) == {}
+
+
+def test_an_earlier_result_survives_all_that_goes_wrong(tmp_path):
+    with output.run_folder(tmp_path / "result") as folder:
+        (folder / "resolved.toml").write_text("first")
+    first = files(tmp_path)
+    with suppress(KeyboardInterrupt), output.run_folder(tmp_path / "result") as folder:
+        (folder / "resolved.toml").write_text("second")
+        raise KeyboardInterrupt
+    assert files(tmp_path) == first
+    with suppress(FileNotFoundError), output.run_folder(tmp_path / "result") as folder:
+        folder.rmdir()  # nothing to move into place
+    assert files(tmp_path) == first
+    with output.run_folder(tmp_path / "result") as folder:
+        (folder / "resolved.toml").write_text("third")
+    assert [path.read_text() for path in tmp_path.rglob("*.toml")] == ["third"]
