@@ -1,5 +1,7 @@
 """Cells against their published equations, the travelling front they have in closed form, and fields."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,7 +127,7 @@ def test_parameters_may_be_fields(model):
     rng = np.random.default_rng(0)
     gate = "u_gate" if model is jt.MitchellSchaeffer else "a"
     centre = {"tau_in": 0.3, "tau_out": 6.0, "tau_open": 120.0, "tau_close": 150.0, gate: 0.13}
-    fields = {k: jnp.asarray(v * rng.uniform(0.8, 1.2, 5)) for k, v in centre.items()}
+    fields: dict[str, Any] = {k: jnp.asarray(v * rng.uniform(0.8, 1.2, 5)) for k, v in centre.items()}
     cell = model(**fields)
     u, after, h = (jnp.asarray(rng.uniform(0, 1, 5)) for _ in range(3))
     results = (

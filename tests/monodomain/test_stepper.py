@@ -93,6 +93,7 @@ def test_stages_are_the_fewest_that_reach(bound, dt):
             RungeKuttaChebyshev().with_stages(bound, dt)
         return
     chosen = RungeKuttaChebyshev().with_stages(bound, dt)
+    assert chosen.stages is not None
     assert chosen.reach() >= dt * bound
     assert chosen.stages == 2 or RungeKuttaChebyshev(chosen.stages - 1).reach() < dt * bound
 

@@ -18,7 +18,7 @@ PULSES = st.lists(
 def delivered(stimulus: Stimulus, dt: float, stop: float) -> np.ndarray:
     """The sum of mean times dt over all steps until `stop`."""
     starts = dt * np.arange(int(np.ceil(stop / dt)))
-    return sum(np.asarray(stimulus.mean(jnp.asarray(t), dt)) for t in starts) * dt
+    return dt * np.sum([stimulus.mean(jnp.asarray(t), dt) for t in starts], axis=0)
 
 
 @settings(max_examples=25, deadline=None)

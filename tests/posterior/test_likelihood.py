@@ -20,7 +20,9 @@ def loss(predicted, measured, sigma, silent, weight, log_scale):
     return jt.StudentT()(predicted, measured, sigma, silent, weight, log_scale, END)
 
 
-def value(predicted=PREDICTED, measured=MEASURED, silent=(), weight=1.0, log_scale=0.0) -> float:
+def value(
+    predicted=PREDICTED, measured=MEASURED, silent=(), weight: float | np.ndarray = 1.0, log_scale=0.0
+) -> float:
     mask = np.isin(np.arange(8), silent)
     rows = predicted, measured, SIGMA
     weights = jnp.asarray(np.broadcast_to(weight, 8), float)
@@ -32,10 +34,9 @@ def at(row: int, number: float, values=PREDICTED) -> np.ndarray:
     return np.where(np.arange(8) == row, number, values)
 
 
-def one(predicted, measured=MEASURED[3], log_scale=0.0) -> float:
+def one(predicted: float) -> float:
     """What point 3 alone costs, by scipy, less the constant log t(0)."""
-    scale = SIGMA[3] * np.exp(log_scale)
-    return stats.t.logpdf(0, 4) - stats.t.logpdf(measured, 4, predicted, scale)
+    return float(stats.t.logpdf(0, 4) - stats.t.logpdf(MEASURED[3], 4, predicted, SIGMA[3]))
 
 
 @pytest.mark.parametrize("degrees", [1.0, 4.0, 30.0])

@@ -1,5 +1,7 @@
 """theta to conductivity: its bounds, its middle, the scar, and the bases."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,12 +15,12 @@ from jaxtwin.fem import lumped_mass
 from jaxtwin.posterior.parameterisation import soft_clip
 
 NODES = 6
-BOUNDS = {"reference": 0.3, "floor": 0.02, "ceiling": 4.0}
+BOUNDS: dict[str, Any] = {"reference": 0.3, "floor": 0.02, "ceiling": 4.0}
 
 
 def conductivity(scar: bool = False, **more) -> jt.LogConductivity:
-    basis = jt.uniform(NODES, 0.5)
-    return jt.LogConductivity(basis, scar_basis=jt.uniform(NODES, 2.0) if scar else None, **BOUNDS | more)
+    bases = {"basis": jt.uniform(NODES, 0.5), "scar_basis": jt.uniform(NODES, 2.0) if scar else None}
+    return jt.LogConductivity(**bases | BOUNDS | more)
 
 
 @settings(max_examples=15, deadline=None)
