@@ -17,7 +17,7 @@
 # The map is the second example of [openep-py](https://github.com/openep/openep-py) (GPL-3.0, not part of
 # this package): `eam_map/openep_mesh_2_dense.vtk` below the folder `JAXTWIN_DATA`, by default
 # `../shared/data`. Where it is absent a synthetic map takes its place. Small on purpose: 60 modes and 8
-# iterations take about half a minute on one core; more of both fit better.
+# iterations take about a minute on one core; more of both fit better.
 
 # %%
 import os

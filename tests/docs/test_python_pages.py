@@ -1,4 +1,7 @@
-"""The Python on the pages runs, in the order in which it stands, with no file but those of `jaxtwin init`."""
+"""The Python on the pages runs, in the order in which it stands, with no file but those of `jaxtwin init`.
+
+Blocks marked `py` instead of `python` read the result of a fit and are not run.
+"""
 
 import re
 from pathlib import Path
