@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from ._results import InputError
 from .anatomy import Mesh
@@ -47,9 +47,6 @@ class Twin(eqx.Module):
     - `mesh`, `ionic`: the heart and its cells. `ratio`: D along over D across the fibres.
     - `conductivity`: theta -> D along the fibres at the nodes, mm2/ms.
     - `stimuli`: one per map. `times`: the grid in time of every beat.
-    - `discrepancy`: (nodes, terms), ms, or None: a basis, columns carrying their prior standard deviations,
-      for what no conductivity can explain (annotation, breakthroughs, a coarse mesh). Each map has a field
-      of its own, estimated with the rest; without one the conductivity absorbs it.
     """
 
     mesh: Mesh
@@ -63,7 +60,6 @@ class Twin(eqx.Module):
     stepper: AbstractStepper
     likelihood: StudentT
     adjoint: AbstractAdjoint
-    discrepancy: Float[Array, "nodes terms"] | None
 
     def __init__(
         self,
@@ -78,7 +74,6 @@ class Twin(eqx.Module):
         stepper: AbstractStepper | None = None,
         likelihood: StudentT | None = None,
         adjoint: AbstractAdjoint | None = None,
-        discrepancy: Float[Array, "nodes terms"] | None = None,
     ):
         if not ratio >= 1.0:
             raise InputError(
@@ -88,7 +83,7 @@ class Twin(eqx.Module):
         self.space = Space(mesh, mass_scaling=mass_scaling)
         self.fibres = jnp.asarray(mesh.fibres, self.space.mass.dtype)
         self.ratio = jnp.asarray(ratio, self.space.mass.dtype)
-        self.times, self.discrepancy = times, discrepancy
+        self.times = times
         self.likelihood = likelihood or StudentT()
         self.adjoint = adjoint or Checkpointed()
         stepper = stepper or RungeKuttaChebyshev()
@@ -100,11 +95,9 @@ class Twin(eqx.Module):
         self.stepper = stepper
 
     def mean(self) -> Theta:
-        """The middle of the prior: conductivity, offset and discrepancy of each map, and the noise scale."""
-        real, maps = self.space.mass.dtype, len(self.stimuli)
-        nuisance = {"offset": jnp.zeros(maps, real), "noise": jnp.zeros((), real)}
-        if self.discrepancy is not None:
-            nuisance["discrepancy"] = jnp.zeros((maps, self.discrepancy.shape[1]), real)
+        """The middle of the prior: conductivity, one time offset per map, and the noise scale."""
+        real = self.space.mass.dtype
+        nuisance = {"offset": jnp.zeros(len(self.stimuli), real), "noise": jnp.zeros((), real)}
         return self.conductivity.mean() | nuisance
 
     def tissue(self, theta: Theta, stimulus: Stimulus) -> Tissue:
@@ -124,17 +117,8 @@ class Twin(eqx.Module):
         """Time of each map's clock at which its stimulus clock is zero, ms."""
         return OFFSET_SD * theta["offset"]
 
-    def discrepancy_ms(self, theta: Theta, map_index: int | Int[Array, ""] = 0) -> Float[Array, " nodes"]:
-        """What map `map_index` shows beyond the physics, ms; zero where no discrepancy is estimated."""
-        if self.discrepancy is None:
-            return jnp.zeros_like(self.space.mass)
-        return self.discrepancy @ theta["discrepancy"][map_index]
-
     def predict(self, theta: Theta, map_index: int = 0) -> Float[Array, " nodes"]:
-        """Activation times on the clock of map `map_index`, ms, at the nodes: physics alone.
-
-        Add `discrepancy_ms` for the best guess of what this very map would show.
-        """
+        """Activation times on the clock of map `map_index`, ms, at the nodes."""
         return _activation(self, theta, self.stimuli[map_index]) + self.offset_ms(theta)[map_index]
 
     def observations(self, data: MappingData, sigma_ms: float = 2.0) -> tuple[Observation, ...]:
@@ -214,8 +198,7 @@ def _prior(theta: Theta):
 @eqx.filter_jit
 def _misfit(theta: Theta, twin: Twin, stimulus: Stimulus, observation: Observation, k):
     def misfit(theta):
-        beat = twin.activation(theta, stimulus) + twin.discrepancy_ms(theta, k)
-        predicted = observation.place(beat) + twin.offset_ms(theta)[k]
+        predicted = observation.place(twin.activation(theta, stimulus)) + twin.offset_ms(theta)[k]
         loss = twin.likelihood(
             predicted, observation.lat_ms, observation.sigma_ms, observation.silent, observation.weight,
             theta["noise"], twin.times.stop,
