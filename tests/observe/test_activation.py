@@ -92,6 +92,28 @@ def test_the_update_is_idempotent(count):
         np.testing.assert_array_equal(now, np.broadcast_to(then, now.shape))
 
 
+def test_the_memory_of_the_end_gives_each_step_its_own_derivative():
+    """Summed over the steps, the derivatives of the updates of that memory are those of the whole fold."""
+    recorder, zero, one = jt.ActivationTimes(count=3), jnp.asarray(0.0), jnp.asarray(1.0)
+
+    def shifted(shift):
+        return lambda t: wave(t - shift)
+
+    def whole(shift):
+        return record(recorder, shifted(shift), 0.1, 25.0)[1]
+
+    memory, wanted = jax.jvp(whole, (zero,), (one,))
+
+    @jax.jit
+    @jax.vmap
+    def each(t):
+        return jax.jvp(lambda s: recorder.update(memory, step_at(t, shifted(s), 0.1)), (zero,), (one,))[1]
+
+    for terms, total in zip(*map(jax.tree.leaves, (each(starts(0.1, 25.0)), wanted)), strict=True):
+        np.testing.assert_allclose(terms.sum(axis=0), total, atol=1e-12)
+    assert np.abs(wanted[0].before).min() > 0.1
+
+
 def test_the_derivative_is_that_of_the_crossing_and_zero_where_none_is():
     """d LAT / d shift = 1 for u(t - shift); exactly 0, not NaN, where nothing comes."""
 
