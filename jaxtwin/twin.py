@@ -139,15 +139,16 @@ class Twin(eqx.Module):
                 "a simulation that covers the map",
                 f"Simulate at least {latest + 20:.0f} ms",
             )
-        rows = [np.flatnonzero(data.valid & (data.map_index == k)) for k in range(data.maps)]
+        used = data.valid | data.silent
+        rows = [np.flatnonzero(used & (data.map_index == k)) for k in range(data.maps)]
         longest, real = max(map(len, rows)), self.space.mass.dtype
-        padded = [np.concatenate([r, np.full(longest - len(r), rows[0][0])]) for r in rows]
+        padded = [np.concatenate([r, np.full(longest - len(r), np.flatnonzero(used)[0])]) for r in rows]
         sigma = np.where(np.isfinite(data.sigma_ms), data.sigma_ms, sigma_ms)
         return tuple(
             Observation(
                 Interpolation(place.nodes[p], place.weights[p], place.distance[p]),
-                jnp.asarray(data.lat_ms[p], real), jnp.asarray(sigma[p], real),
-                jnp.zeros(longest, bool), jnp.asarray(np.arange(longest) < len(r), real),
+                jnp.asarray(np.nan_to_num(data.lat_ms[p]), real), jnp.asarray(sigma[p], real),
+                jnp.asarray(data.silent[p]), jnp.asarray(np.arange(longest) < len(r), real),
             )
             for r, p in zip(rows, padded, strict=True)
         )  # fmt: skip
@@ -203,7 +204,7 @@ def _misfit(theta: Theta, twin: Twin, stimulus: Stimulus, observation: Observati
             predicted, observation.lat_ms, observation.sigma_ms, observation.silent, observation.weight,
             theta["noise"], twin.times.stop,
         )  # fmt: skip
-        hit = jnp.isfinite(predicted) & (observation.weight > 0)
+        hit = jnp.isfinite(predicted) & (observation.weight > 0) & ~observation.silent
         square = jnp.sum(jnp.where(hit, predicted - observation.lat_ms, 0.0) ** 2)
         return loss, (hit.sum(), square)
 

@@ -11,7 +11,7 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-with install_import_hook("jaxtwin", "beartype.beartype"):
+with install_import_hook("jaxtwin", "typechecker.typechecker"):
     import jaxtwin  # noqa: F401
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._results import InputError
 from .._units import conductivity_from_diffusivity
 from ..monodomain import Checkpointed, Times
 from ..observe import MappingData, project
@@ -95,7 +96,13 @@ def run_fit(case: Case, say: Say, progress: Callable[[int, int, Assessment], Non
     train = data.subset(sets.fit)
     ionic = build.cells(case)
     reference = build.diffusivity(case, ionic)
-    own_clock = all(s.kind == "map" for s in case.stimulus)
+    own_clock = case.stimulus[0].kind == "map"
+    if any((s.kind == "map") != own_clock for s in case.stimulus):
+        raise InputError(
+            "stimuli of kind map beside others in one fit",
+            "all from their maps, on the clocks of the maps, or none",
+            "Give a site for each map, or take all sources from the maps",
+        )
     stimuli = tuple(
         build.stimulus(case, s, heart, train, k, float(ionic.speed(reference)))
         for k, s in enumerate(case.stimulus)
@@ -120,8 +127,8 @@ def run_fit(case: Case, say: Say, progress: Callable[[int, int, Assessment], Non
             data.map_index, np.arange(len(data.lat_ms))
         ]
         d = np.asarray(twin.conductivity.diffusivity(fit.theta))
-        scar = np.asarray(twin.conductivity.scar(fit.theta))
-        parts = {"fit": sets.fit, "held_out_points": sets.points, "held_out_patch": sets.patch}
+        scar, mass = np.asarray(twin.conductivity.scar(fit.theta)), np.asarray(twin.space.mass)
+        parts = {"fit": sets.fit & data.valid, "held_out_points": sets.points, "held_out_patch": sets.patch}
         scores = {
             name: errors(predicted[mask], data.lat_ms[mask]) for name, mask in parts.items() if mask.any()
         }
@@ -132,16 +139,18 @@ def run_fit(case: Case, say: Say, progress: Callable[[int, int, Assessment], Non
         ]
         record = provenance(case, [*heart.sources, *more], [*heart.notes, *warnings])
         summary = {
-            "twin": scores, "baselines": baselines(heart.mesh, data, sets, parts),
+            "twin": scores, "baselines": baselines(heart.mesh, data, parts),
             "noise_scale_ms": float(np.exp(np.asarray(fit.theta["noise"]))) * case.map.sigma_ms,
             "offset_ms": np.asarray(twin.offset_ms(fit.theta)).tolist(),
             "diffusivity_mm2_per_ms": percentiles(d),
             "conductivity_S_per_m": percentiles(conductivity_from_diffusivity(d)),
             "speed_mm_per_ms": percentiles(np.asarray(ionic.speed(d))),
-            "scar_fraction": float(np.average(scar > 0.5, weights=np.asarray(twin.space.mass))) if case.fit.scar else None,
+            "scar_fraction": float(np.average(scar > 0.5, weights=mass)) if case.fit.scar else None,
             "iterations": len(fit.history) - 1, "ended": fit.reason, "loss": fit.assessment.loss,
             "nodes": len(heart.mesh.points), "steps": twin.times.steps, "stages": twin.stepper.stages,
-            "seconds": {"prepare": prepared - begin, "fit": fitted - prepared, "total": time.perf_counter() - begin},
+            "seconds": {
+                "prepare": prepared - begin, "fit": fitted - prepared, "total": time.perf_counter() - begin,
+            },
             "warnings": warnings, "notes": heart.notes, "notice": DISCLAIMER, "provenance": record,
         }  # fmt: skip
         _write(
@@ -161,11 +170,11 @@ def percentiles(values: np.ndarray) -> dict[str, float]:
     )
 
 
-def baselines(mesh, data: MappingData, sets, parts) -> dict[str, dict]:
+def baselines(mesh, data: MappingData, parts) -> dict[str, dict]:
     """What two simple methods make of the same points: one speed from one source, and interpolation."""
     if data.maps > 1:
         return {}
-    train = data.subset(sets.fit)
+    train = data.subset(parts["fit"])
     speed = isotropic_speed(mesh, train)
     wanted = {name: mask for name, mask in parts.items() if mask.any()}
     return {
@@ -187,11 +196,12 @@ def _write(folder: Path, heart, twin, data, predicted, nodes, d, scar, sets, fit
     fields |= {"speed_mm_per_ms": np.asarray(twin.ionic.speed(d)), "original_node": heart.origin}
     write_vtkhdf(
         folder / "result.vtkhdf", mesh, times_ms=np.asarray([0.0]), provenance=record,
-        point_data=measured | fields | ({} if scar is None else {"scar": scar}), activation=frozenset(measured),
+        point_data=measured | fields | ({} if scar is None else {"scar": scar}),
+        activation=frozenset(measured),
     )  # fmt: skip
     if mesh.corners == 2:
         return
-    used = sets.fit | sets.points | sets.patch
+    used = data.valid & (sets.fit | sets.points | sets.patch)
     first = used & (data.map_index == 0)
     save_figure(
         activation_map(mesh, nodes[0], points=data.positions[first], values=data.lat_ms[first]),

@@ -65,7 +65,7 @@ def _check_share(zero):
         raise InputError(
             f"{count} zero-length fibres among {len(zero)} cells, the first in cell {int(np.argmax(zero))}",
             f"a direction in each cell (up to {ZERO_SHARE:.0%} missing are filled from their neighbours)",
-            "Give a direction to those cells, or remove the fibres from the file to use rule-based ones",
+            "Give a direction to those cells, or remove the fibres and set the anisotropy ratio to 1",
         )
 
 

@@ -35,7 +35,9 @@ class Mesh(eqx.Module):
             fibres = np.zeros((count, self.points.shape[1]))
             fibres[:, 0] = 1.0
         self.fibres = np.ascontiguousarray(fibres, np.float64)
-        self.regions = np.zeros(count, np.int32) if regions is None else np.ascontiguousarray(regions, np.int32)
+        self.regions = (
+            np.zeros(count, np.int32) if regions is None else np.ascontiguousarray(regions, np.int32)
+        )
 
     def __check_init__(self):
         finite = np.isfinite(self.points).all(axis=1)
@@ -47,7 +49,9 @@ class Mesh(eqx.Module):
                 "Look at that line of the point file; a header taken for a point is a common cause",
             )
         if self.cells.size == 0:
-            raise InputError("a mesh without cells", "at least one triangle or tetrahedron", "Check the element file")
+            raise InputError(
+                "a mesh without cells", "at least one triangle or tetrahedron", "Check the element file"
+            )
         low, high = int(self.cells.min()), int(self.cells.max())
         if low < 0 or high >= len(self.points):
             raise InputError(
@@ -63,7 +67,7 @@ class Mesh(eqx.Module):
                 f"{int(wrong.sum())} fibres that are not unit vectors, the first in cell {bad} "
                 f"with length {length[bad]:.3g}",
                 "a direction of length 1 in each cell",
-                "Give a direction to those cells or remove the fibre file to use rule-based fibres",
+                "Give a direction to those cells, or remove the fibres and set the anisotropy ratio to 1",
             )
 
     @property

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from .._types import Parameter
 from .gate import relax_gate
-from .model import AbstractIonicModel
+from .model import AbstractIonicModel, positive_root
 
 
 class MitchellSchaeffer(AbstractIonicModel):
@@ -40,5 +40,5 @@ class MitchellSchaeffer(AbstractIonicModel):
     def speed(self, diffusivity, h: Parameter = 1.0):
         """sqrt(D h/(8 tau_in)) (3 s - 1), s = sqrt(1 - 4 tau_in/(h tau_out)): the front with the gate
         frozen at h. Zero where the tissue blocks, h < 9/8 of 4 tau_in/tau_out."""
-        s = jnp.sqrt(jnp.maximum(1.0 - 4.0 * self.tau_in / (h * self.tau_out), 0.0))
+        s = positive_root(1.0 - 4.0 * self.tau_in / (h * self.tau_out))
         return jnp.sqrt(diffusivity * h / (8.0 * self.tau_in)) * jnp.maximum(3.0 * s - 1.0, 0.0)

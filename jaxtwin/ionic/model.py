@@ -3,9 +3,17 @@
 from abc import abstractmethod
 
 import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Parameter
+
+
+def positive_root(x: Parameter) -> Float[Array, "..."]:
+    """sqrt(x), and 0 with a derivative of 0 where x is not positive."""
+    x = jnp.asarray(x)
+    inside = x > 0.0
+    return jnp.where(inside, jnp.sqrt(jnp.where(inside, x, 1.0)), 0.0)
 
 
 class AbstractIonicModel(eqx.Module):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from .._types import Parameter
 from .gate import relax_gate
-from .model import AbstractIonicModel
+from .model import AbstractIonicModel, positive_root
 
 
 class ModifiedMitchellSchaeffer(AbstractIonicModel):
@@ -47,6 +47,6 @@ class ModifiedMitchellSchaeffer(AbstractIonicModel):
     def speed(self, diffusivity, h: Parameter = 1.0):
         """sqrt(D h/(2 tau_in)) (3 s - 1 - a)/2, s = sqrt((1-a)^2 - 4 (1-h) tau_in/(h tau_out)): the
         front with the gate frozen at h; (1 - 2 a) sqrt(D/(2 tau_in)) from rest. Zero where it blocks."""
-        s2 = (1.0 - self.a) ** 2 - 4.0 * (1.0 - h) * self.tau_in / (h * self.tau_out)
-        front = 0.5 * (3.0 * jnp.sqrt(jnp.maximum(s2, 0.0)) - 1.0 - self.a)
+        s = positive_root((1.0 - self.a) ** 2 - 4.0 * (1.0 - h) * self.tau_in / (h * self.tau_out))
+        front = 0.5 * (3.0 * s - 1.0 - self.a)
         return jnp.sqrt(diffusivity * h / (2.0 * self.tau_in)) * jnp.maximum(front, 0.0)

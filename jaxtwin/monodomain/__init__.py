@@ -10,6 +10,6 @@ from .tissue import Tissue
 
 __all__ = [
     "AbstractAdjoint", "AbstractRecorder", "AbstractStepper", "AbstractStimulus", "Checkpointed",
-    "ForwardMode", "RungeKuttaChebyshev", "Solution", "State", "Step", "Stimulus", "Times", "Tissue", "diffusion_tensor",
-    "in_regions", "in_sphere", "pulse", "simulate", "simulate_in_parts", "spectral_bound",
+    "ForwardMode", "RungeKuttaChebyshev", "Solution", "State", "Step", "Stimulus", "Times", "Tissue",
+    "diffusion_tensor", "in_regions", "in_sphere", "pulse", "simulate", "simulate_in_parts", "spectral_bound",
 ]  # fmt: skip

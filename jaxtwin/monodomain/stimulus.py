@@ -49,13 +49,21 @@ class Stimulus(AbstractStimulus):
         )
 
 
-def pulse(nodes, size: int, *, onset=0.0, duration=2.0, strength=0.5) -> Stimulus:
+def pulse(nodes, size: int, *, onset=0.0, duration: float = 2.0, strength=0.5) -> Stimulus:
     """One pulse at the given nodes.
 
     `nodes`: indices or a mask of `size` nodes. `onset`, ms: a number or one per index. `strength`, 1/ms:
     0.5 over 2 ms lifts u from rest to well above any threshold. Raises `InputError` if no node is hit.
     """
-    nodes = np.flatnonzero(nodes) if np.asarray(nodes).dtype == bool else np.asarray(nodes, int)
+    nodes = np.asarray(nodes)
+    nodes = nodes if nodes.size else nodes.astype(int)
+    if nodes.dtype == bool and nodes.shape != (size,):
+        raise InputError(
+            f"a mask of shape {nodes.shape}", f"one entry for each of {size} nodes", "Make it from this mesh"
+        )
+    nodes = np.flatnonzero(nodes) if nodes.dtype == bool else nodes
+    if not np.issubdtype(nodes.dtype, np.integer):
+        raise InputError(f"stimulus nodes of type {nodes.dtype}", "whole numbers or a mask", "Convert them")
     if nodes.size == 0:
         raise InputError(
             "a stimulus that hits no node", "at least one node inside it",

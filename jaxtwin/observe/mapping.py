@@ -19,6 +19,7 @@ class MappingData(eqx.Module):
     - `positions`: (points, dim), mm.
     - `lat_ms`: (points,), local activation times, ms; NaN where missing.
     - `valid`: (points,), where the LAT can be used.
+    - `silent`: (points,), where the catheter looked and found no activation; never valid.
     - `map_index`: (points,), to which of `names` a point belongs.
     - `sigma_ms`: (points,), standard deviation of the LAT, ms; NaN where unknown.
     - `bipolar_mv`, `unipolar_mv`: (points,), peak-to-peak voltages, mV; NaN where missing.
@@ -35,6 +36,7 @@ class MappingData(eqx.Module):
     positions: Float[np.ndarray, "points dim"]
     lat_ms: Float[np.ndarray, " points"]
     valid: Bool[np.ndarray, " points"]
+    silent: Bool[np.ndarray, " points"]
     map_index: Int[np.ndarray, " points"]
     sigma_ms: Float[np.ndarray, " points"]
     bipolar_mv: Float[np.ndarray, " points"]
@@ -49,6 +51,7 @@ class MappingData(eqx.Module):
         lat_ms,
         *,
         valid=None,
+        silent=None,
         map_index=None,
         sigma_ms=None,
         bipolar_mv=None,
@@ -78,7 +81,9 @@ class MappingData(eqx.Module):
         self.unipolar_mv = column("unipolar_mv", unipolar_mv)
         self.woi_ms = column("woi_ms", woi_ms, shape=(count, 2))
         self.names = tuple(names)
-        valid = column("valid", valid, fill=True, dtype=bool)
+        self.silent = column("silent", silent, fill=False, dtype=bool)
+        self.lat_ms[self.silent] = np.nan
+        valid = column("valid", valid, fill=True, dtype=bool) & ~self.silent
 
         finite = np.isfinite(self.lat_ms)
         sentinel = finite & (self.lat_ms <= SENTINEL)
@@ -150,9 +155,10 @@ class MappingData(eqx.Module):
         return MappingData(**rows, names=self.names[k : k + 1], notes=self.notes)
 
     def without(self, mask: Bool[np.ndarray, " points"], reason: str) -> "MappingData":
-        """The same points, those where `mask` is True not valid; `reason` goes to the notes."""
+        """The same points, those in `mask` neither valid nor silent; `reason` goes to the notes."""
         notes = self.notes + _dropped(self.valid & mask, reason)
-        return MappingData(**(self._columns() | {"valid": self.valid & ~mask}), names=self.names, notes=notes)
+        kept = {"valid": self.valid & ~mask, "silent": self.silent & ~mask}
+        return MappingData(**(self._columns() | kept), names=self.names, notes=notes)
 
     def summary(self) -> dict[str, Any]:
         """Points and valid LATs per map, range of the LATs (ms), bounding box (mm), notes."""
@@ -164,6 +170,7 @@ class MappingData(eqx.Module):
                 name: {
                     "points": int((self.map_index == k).sum()),
                     "valid": int((self.valid & (self.map_index == k)).sum()),
+                    "silent": int((self.silent & (self.map_index == k)).sum()),
                 }
                 for k, name in enumerate(self.names)
             },

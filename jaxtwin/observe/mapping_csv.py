@@ -25,6 +25,7 @@ NUMBERS = (
     "sigma_ms",
     "woi_from_ms",
     "woi_to_ms",
+    "silent",
 )
 COLUMNS = (*NUMBERS[:4], "map_id", *NUMBERS[4:])
 REQUIRED = ("x_mm", "y_mm", "lat_ms")
@@ -37,7 +38,8 @@ def read_csv(path: str | Path) -> MappingData:
     """Reads a map from a table with a header line.
 
     Columns in any order: `x_mm`, `y_mm`, `z_mm`, `lat_ms`, and where known `map_id` (any label),
-    `bipolar_mv`, `unipolar_mv`, `sigma_ms`, `woi_from_ms`, `woi_to_ms`. Without `z_mm` positions have two
+    `bipolar_mv`, `unipolar_mv`, `sigma_ms`, `woi_from_ms`, `woi_to_ms`, `silent` (1: the catheter looked
+    and found no activation). Without `z_mm` positions have two
     coordinates. Empty, NaN, infinite and -10000 mean missing. Separators are comma, semicolon or tab; with
     the last two, 1,5 is read as 1.5. Blank lines and lines that begin with # are skipped, so are columns
     with other names, which are noted.
@@ -69,6 +71,7 @@ def write_csv(path: str | Path, data: MappingData) -> None:
     columns |= dict(zip(("x_mm", "y_mm", "z_mm"), data.positions.T, strict=False))
     columns["lat_ms"] = np.where(data.valid, data.lat_ms, np.nan)
     columns |= {name: getattr(data, name) for name in ("bipolar_mv", "unipolar_mv", "sigma_ms")}
+    columns["silent"] = np.where(data.silent.any(), data.silent, np.nan)
     columns |= {"woi_from_ms": data.woi_ms[:, 0], "woi_to_ms": data.woi_ms[:, 1]}
     text = {
         name: ["" if math.isnan(v) else repr(v) for v in values.tolist()]
@@ -197,6 +200,7 @@ def _assemble(path, where, notes, lines, width):
     return MappingData(
         positions,
         values["lat_ms"],
+        silent=np.nan_to_num(values.get("silent", absent)) == 1.0,
         map_index=np.array(ids) if labels else None,
         woi_ms=np.stack([values.get("woi_from_ms", absent), values.get("woi_to_ms", absent)], axis=1),
         names=tuple(labels) or (path.stem,),
@@ -219,10 +223,13 @@ def _number(path, line, name, text, decimal_comma):
         value is None
         or (position and not math.isfinite(value))
         or (name == "sigma_ms" and value <= 0 and value != -10000)
+        or (name == "silent" and value not in (0.0, 1.0) and not math.isnan(value))
     ):
         raise InputError(
             f"{path} line {line}, column {name}: {text[:40]!r}",
-            "a finite number in mm" if position else "a number (sigma_ms above 0), or nothing where missing",
+            "a finite number in mm"
+            if position
+            else "a number (sigma_ms above 0, silent 0 or 1), or nothing where missing",
             "Correct that value or remove the line",
         )
     return math.nan if not position and (value == -10000 or math.isinf(value)) else value

@@ -1,4 +1,4 @@
-"""Measurements to parameters: parameterisation, prior, likelihood, the most probable theta, and its rivals."""
+"""Measurements to parameters: parameterisation, prior, likelihood, optimiser, and the rivals to beat."""
 
 from .baseline import IsotropicSpeed, isotropic_speed, radial_basis
 from .holdout import Split, split

@@ -17,7 +17,7 @@ from .baseline import geodesic
 class Split(eqx.Module):
     """Three sets of valid points that share none: masks over the points of a map.
 
-    - `fit`: what the fit sees.
+    - `fit`: what the fit sees: valid points, and all silent ones outside the patch.
     - `points`: held out at random between them. Exported maps are interpolated, which flatters these.
     - `patch`: all points of a part of the surface in which no point is fitted: the honest test.
     """
@@ -51,7 +51,8 @@ def split(
             "Correct these numbers",
         )
     rng = np.random.default_rng(seed)
-    patch = data.valid & _disc(mesh, data, patch_fraction, rng)
+    area = _disc(mesh, data, patch_fraction, rng)
+    patch = data.valid & area
     outside = rng.permutation(np.flatnonzero(data.valid & ~patch))
     count = len(outside) - held_out if fit is None else fit
     if count < 1 or count + held_out > len(outside):
@@ -62,6 +63,7 @@ def split(
         )
     masks = np.zeros((2, len(data.valid)), bool)
     masks[0, outside[held_out : held_out + count]] = True
+    masks[0] |= data.silent & ~area
     masks[1, outside[:held_out]] = True
     return Split(masks[0], masks[1], patch)
 

@@ -36,8 +36,9 @@ class StudentT(eqx.Module):
         """
         scale = sigma * jnp.exp(log_scale)
         reached = jnp.isfinite(predicted)
-        residual = (jnp.where(reached, predicted, end) - jnp.where(silent, end, measured)) / scale
+        measured = jnp.where(silent | (weight == 0), end, measured)
+        residual = (jnp.where(reached, predicted, end) - measured) / scale
         nu = self.degrees
         dense = 0.5 * (nu + 1.0) * jnp.log1p(residual**2 / nu) + jnp.log(scale)
         missed = jnp.where(reached, jax.nn.softplus(-1.7 * residual), 0.0)
-        return jnp.sum(weight * jnp.where(silent, missed, dense))
+        return jnp.sum(weight * jnp.where(weight > 0, jnp.where(silent, missed, dense), 0.0))

@@ -1,6 +1,7 @@
 """Maximum a posteriori by L-BFGS that never loses a captured point."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -50,12 +51,10 @@ def minimise(
 
     A step is refused, and halved, when the loss does not fall enough (Armijo), is not finite, or when
     fewer points are captured than before: beyond conduction block the loss has no derivative that could
-    lead back. Ends when the loss falls by less than `tolerance` over five iterations, after `iterations`,
-    or when no step helps. Raises `SolveError` if the start itself has no finite loss.
+    lead back. Ends when the loss falls by less than `tolerance` of itself over five iterations, after
+    `iterations`, or when no step helps. Raises `SolveError` if the start itself has no finite loss.
     """
-    memory_of = optax.scale_by_lbfgs(memory_size=memory)
-    update = jax.jit(memory_of.update)
-    state = memory_of.init(theta)
+    state = optax.scale_by_lbfgs(memory).init(theta)
     now = objective(theta)
     if not jnp.isfinite(now.loss):
         raise SolveError("The loss at the start of the fit is not finite: the first simulation diverged.")
@@ -63,11 +62,11 @@ def minimise(
     report(0, now)
     fresh, reason = True, f"reached {iterations} iterations"
     for iteration in range(1, iterations + 1):
-        direction, state = update(now.gradient, state, theta)
+        direction, state = _direction(now.gradient, state, theta, memory)
         slope = -_dot(direction, now.gradient)
         if slope >= 0:
-            state, fresh = memory_of.init(theta), True
-            direction, state = update(now.gradient, state, theta)
+            state, fresh = optax.scale_by_lbfgs(memory).init(theta), True
+            direction, state = _direction(now.gradient, state, theta, memory)
             slope = -_dot(direction, now.gradient)
         length, accepted = 1.0, None
         for _ in range(10):
@@ -84,16 +83,22 @@ def minimise(
             if fresh:
                 reason = "no step lowers the loss"
                 break
-            state, fresh = memory_of.init(theta), True
+            state, fresh = optax.scale_by_lbfgs(memory).init(theta), True
             continue
         theta, now = accepted
         fresh = False
         history.append(_row(iteration, now, length))
         report(iteration, now)
-        if len(history) > 5 and history[-6]["loss"] - now.loss < tolerance * max(1.0, abs(now.loss)) * 5e-1:
+        if len(history) > 5 and history[-6]["loss"] - now.loss < tolerance * max(1.0, abs(now.loss)):
             reason = "converged"
             break
     return Fit(theta, now, tuple(history), reason)
+
+
+@partial(jax.jit, static_argnames="memory")
+def _direction(gradient, state, theta, memory: int):
+    with jax.numpy_dtype_promotion("standard"):  # optax counts in int32 and indexes in int64
+        return optax.scale_by_lbfgs(memory).update(gradient, state, theta)
 
 
 def _parabola(loss: float, slope: float, length: float, new: float) -> float:
@@ -104,10 +109,10 @@ def _parabola(loss: float, slope: float, length: float, new: float) -> float:
 
 def _row(iteration: int, assessment: Assessment, length: float) -> dict[str, float]:
     return {
-        "iteration": iteration,
+        "iteration": float(iteration),
         "loss": float(assessment.loss),
         "gradient_norm": _dot(assessment.gradient, assessment.gradient) ** 0.5,
         "rmse_ms": assessment.rmse_ms,
-        "captured": assessment.captured,
+        "captured": float(assessment.captured),
         "step": length,
     }

@@ -35,8 +35,7 @@ class AbstractParameterisation(eqx.Module):
 
 def soft_clip(x: Float[Array, "..."], low: float, high: float) -> Float[Array, "..."]:
     """x, bent smoothly at both ends so that it stays between them."""
-    low_bent = low + jax.nn.softplus(4.0 * (x - low)) / 4.0
-    return high - jax.nn.softplus(4.0 * (high - low_bent)) / 4.0
+    return low + (jax.nn.softplus(4.0 * (x - low)) - jax.nn.softplus(4.0 * (x - high))) / 4.0
 
 
 class LogConductivity(AbstractParameterisation):
@@ -62,7 +61,8 @@ class LogConductivity(AbstractParameterisation):
     def __check_init__(self):
         if not 0 < self.floor < self.reference < self.ceiling:
             raise InputError(
-                f"a floor, reference and ceiling of D of {self.floor:g}, {self.reference:g}, {self.ceiling:g} mm2/ms",
+                f"a floor, reference and ceiling of D of {self.floor:g}, {self.reference:g}, "
+                f"{self.ceiling:g} mm2/ms",
                 "0 < floor < reference < ceiling",
                 "Check the conductivity and its bounds; all must be positive",
             )

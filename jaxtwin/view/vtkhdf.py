@@ -19,7 +19,7 @@ from .._files import atomic_write
 from .._results import InputError, SolveError
 from ..anatomy import Mesh
 
-NOT_ACTIVATED = -1.0  # the convention of openCARP's activation files
+NOT_ACTIVATED = -10000.0  # what mapping systems write; a LAT on the clock of a map may be -1
 ACTIVATION_NAMES = frozenset({"activation_ms", "lat_ms"})
 
 _CELL_TYPES = {2: 3, 3: 5, 4: 10}  # corners -> VTK_LINE, VTK_TRIANGLE, VTK_TETRA
@@ -56,9 +56,9 @@ def write_vtkhdf(
     - `point_data`, `cell_data`: name -> (steps, entries), (steps, entries, components), or the same
       without steps for a field that does not change. Fibres and regions of the mesh are always written.
     - `provenance`: anything JSON can hold.
-    - `activation`: names of the arrays of activation times (ms, from 0), where NaN means "not activated".
+    - `activation`: names of the arrays of activation times (ms), where NaN means "not activated".
 
-    NaN never reaches the file: in activation arrays it is written as -1, which an attribute of the
+    NaN never reaches the file: in activation arrays it is written as -10000, which an attribute of the
     array and of the group `jaxtwin` states; any other value that is not finite raises `SolveError`.
     Raises `InputError` for shapes, names, times and provenance that the file cannot hold.
     """
@@ -119,7 +119,7 @@ def write_vtkhdf(
         notes = file.create_group("jaxtwin")
         notes.attrs["dim"] = mesh.dim
         notes.attrs["units"] = "mm, ms, mV"
-        notes.attrs["not_activated"] = "-1 in arrays of activation times; no array holds NaN"
+        notes.attrs["not_activated"] = "-10000 in arrays of activation times; no array holds NaN"
         notes["provenance"] = text  # a dataset: an attribute ends at 64 KiB
 
 
@@ -206,8 +206,8 @@ def _mark_not_activated(name: str, array: np.ndarray) -> np.ndarray:
     if (array == NOT_ACTIVATED).any():
         raise InputError(
             f"an activation time of exactly {NOT_ACTIVATED:g} ms in '{name}'",
-            "times from 0 ms, with NaN for not activated, since -1 has that meaning in the file",
-            "Count time from the first stimulus, or replace -1 by NaN",
+            "NaN for not activated: that number has this meaning in the file",
+            "Replace it by NaN",
         )
     return np.where(np.isnan(array), np.asarray(NOT_ACTIVATED, array.dtype), array)
 

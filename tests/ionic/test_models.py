@@ -140,3 +140,9 @@ def test_parameters_may_be_fields(model):
         wanted = [float(result(c, u[i], after[i], h[i])) for i, c in enumerate(each)]
         np.testing.assert_allclose(result(cell, u, after, h), wanted, rtol=1e-13)
     assert float(cell.stiffness()) == max(float(c.stiffness()) for c in each)
+
+
+@pytest.mark.parametrize("model", [jt.MitchellSchaeffer, jt.ModifiedMitchellSchaeffer])
+def test_blocked_tissue_has_a_speed_of_zero_with_finite_derivatives(model):
+    slope = jax.grad(lambda h: model().speed(jnp.asarray(0.1), h))(jnp.asarray(0.05))
+    assert slope == 0.0

@@ -78,3 +78,11 @@ def test_masks_of_spheres_and_regions():
     assert jt.in_regions(mesh, 8).tolist() == [False, False, True, True, False]
     assert jt.in_regions(mesh, [7, 9]).tolist() == [True, True, True, True, True]
     assert not jt.in_regions(mesh, [1]).any()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"), [(np.ones(5, bool), "one entry for each of 9"), ([1.9], "whole numbers or a mask")]
+)
+def test_masks_of_another_mesh_and_fractions_are_refused(nodes, message):
+    with pytest.raises(jt.InputError, match=message):
+        jt.pulse(nodes, 9)

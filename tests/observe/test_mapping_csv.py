@@ -149,3 +149,16 @@ def test_any_bytes_are_read_or_refused_with_a_message(content):
         path.write_bytes(content)
         with suppress(InputError):
             assert isinstance(read_csv(path), MappingData)
+
+
+def test_silent_points_are_kept_apart_from_missing_ones(read, tmp_path):
+    """Looked at and not activated is knowledge; no LAT is none."""
+    data = read("x_mm,y_mm,lat_ms,silent\n1,2,3,0\n1,3,,1\n1,4,,\n1,5,20,1\n")
+    np.testing.assert_array_equal(data.valid, [True, False, False, False])
+    np.testing.assert_array_equal(data.silent, [False, True, False, True])
+    assert np.isnan(data.lat_ms[3])
+    assert data.notes[-1].startswith("1 of 4 points not used")
+    write_csv(tmp_path / "again.csv", data)
+    np.testing.assert_array_equal(read_csv(tmp_path / "again.csv").silent, data.silent)
+    with pytest.raises(InputError, match="silent 0 or 1"):
+        read("x_mm,y_mm,lat_ms,silent\n1,2,3,2\n")

@@ -74,3 +74,14 @@ def test_the_patch_lies_on_the_largest_part(shell):
 def test_numbers_that_cannot_be_met(shell, numbers):
     with pytest.raises(InputError):
         split(*shell, **numbers)
+
+
+def test_silent_points_outside_the_patch_are_fitted():
+    mesh = atrial_shell(4.0)
+    silent = np.arange(len(mesh.points)) % 7 == 0
+    data = MappingData(mesh.points, mesh.points[:, 0], silent=silent)
+    sets = split(mesh, data, fit=100, held_out=100, patch_fraction=0.2)
+    assert (sets.fit & data.valid).sum() == 100
+    assert not ((sets.points | sets.patch) & silent).any()
+    kept = sets.fit & silent
+    assert 0.7 < kept.sum() / silent.sum() < 0.9

@@ -24,14 +24,14 @@ def conductivity(scar: bool = False, **more) -> jt.LogConductivity:
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.floats(-5, 5), st.floats(3, 9))
+@given(st.floats(-5, 5), st.floats(0.1, 9))
 def test_soft_clip_stays_between_its_ends_and_rises_all_the_way(low, gap):
-    """Bounds a factor 20 or more apart in D; within the middle x itself, to 1 % of a unit."""
+    """However close its ends are; within the middle x itself, to 1 % of a unit."""
     high = low + gap
     x = jnp.linspace(low - 50.0, high + 50.0, 1001)
     y = np.asarray(soft_clip(x, low, high))
-    assert low - 2e-6 <= y.min()
-    assert y.max() <= high
+    assert low - 1e-12 <= y.min()
+    assert y.max() <= high + 1e-12
     assert (np.diff(y) >= -1e-12).all()
     middle = (x > low + 1.0) & (x < high - 1.0)
     np.testing.assert_allclose(y[middle], x[middle], atol=0.01)

@@ -1,0 +1,134 @@
+"""The twin on a small sheet: conductivity and clock of maps whose truth is known, and what it refuses."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxtwin as jt
+from jaxtwin.anatomy import Mesh
+
+FLAT = jt.sheet(6.0, 6.0, 0.5, fibre_angle=0.4)
+MESH = Mesh(FLAT.points, FLAT.cells, FLAT.fibres, np.where(FLAT.centroids[:, 0] < 3.0, 4, 7))
+NODES = len(MESH.points)
+CORNERS = [0.0, 0.0], [6.0, 6.0]
+OFFSETS = 0.0, 12.0  # ms; the second map has a clock of its own
+
+
+def make(basis, reference=0.15, **more) -> jt.Twin:
+    settings = {
+        "ionic": jt.MitchellSchaeffer(),
+        "conductivity": jt.LogConductivity(
+            basis=basis, scar_basis=None, reference=reference, floor=0.05, ceiling=1.0
+        ),
+        "stimuli": tuple(jt.pulse(jt.in_sphere(MESH, c, 1.1), NODES) for c in CORNERS),
+        "times": jt.Times(40.0, 0.1),
+        "ratio": 2.0,
+    }
+    return jt.Twin(MESH, **settings | more)
+
+
+def maps(twin: jt.Twin, theta) -> jt.MappingData:
+    """Two maps of the nodes by the twin itself at theta, with 0.2 ms of noise and the offsets added."""
+    lats = [np.asarray(twin.predict(theta, k)) for k in range(2)]
+    rng = np.random.default_rng(0)
+    lat = np.concatenate([lat + o + rng.normal(0, 0.2, NODES) for lat, o in zip(lats, OFFSETS, strict=True)])
+    return jt.MappingData(
+        np.tile(MESH.points, (2, 1)), lat, map_index=np.repeat([0, 1], NODES), names=("one", "two")
+    )
+
+
+@pytest.fixture(scope="module")
+def uniform():
+    """A twin of one number, the truth 0.25 mm2/ms, its maps, and the fit from 0.15 mm2/ms."""
+    twin = make(jt.uniform(NODES))
+    truth = twin.mean() | {"conductivity": jnp.asarray([np.log(0.25 / 0.15)])}
+    data = maps(twin, truth)
+    return twin, truth, data, twin.fit(data, iterations=20, sigma_ms=0.2)
+
+
+def test_conductivity_and_offsets_are_recovered(uniform):
+    """D within 2 %, the clock of the second map against the first within 0.3 ms, all points captured."""
+    twin, _, data, fit = uniform
+    np.testing.assert_allclose(twin.conductivity.diffusivity(fit.theta), 0.25, rtol=0.02)
+    np.testing.assert_allclose(twin.offset_ms(fit.theta), OFFSETS, atol=0.3)
+    assert fit.assessment.captured == len(data.lat_ms)
+    assert fit.assessment.rmse_ms == pytest.approx(0.2, rel=0.15)
+    assert fit.history[0]["rmse_ms"] > 3.0
+
+
+def test_predictions_are_on_the_clock_of_their_map(uniform):
+    """So that they can be laid beside the data."""
+    twin, _, data, fit = uniform
+    for k in range(2):
+        residual = np.asarray(twin.predict(fit.theta, k)) - data.lat_ms[data.map_index == k]
+        assert np.abs(residual.mean()) < 0.05
+        assert residual.std() < 0.3
+
+
+def test_the_loss_has_the_prior_in_it(uniform):
+    """|theta|^2/2 beside the likelihood: the same maps with all points left out cost nothing else."""
+    twin, truth, data, _ = uniform
+    without = tuple(
+        eqx.tree_at(lambda o: o.weight, o, jnp.zeros_like(o.weight))
+        for o in twin.observations(data, sigma_ms=0.2)
+    )
+    assert twin.objective(without)(truth).loss == pytest.approx(0.5 * np.log(0.25 / 0.15) ** 2)
+
+
+def test_the_default_step_is_stable_at_the_ceiling(uniform):
+    """Wherever the optimiser goes below it."""
+    twin, *_ = uniform
+    lat = twin.predict(twin.mean() | {"conductivity": jnp.asarray([50.0])})
+    assert np.isfinite(lat).all()
+
+
+def test_two_regions_are_told_apart():
+    """0.12 mm2/ms in one half and 0.35 in the other, from 0.2 in both: within 5 % in the cells of each."""
+    twin = make(jt.per_region(MESH), reference=0.2)
+    truth = twin.mean() | {"conductivity": jnp.log(jnp.asarray([0.12, 0.35]) / 0.2)}
+    fit = twin.fit(maps(twin, truth), iterations=25, sigma_ms=0.2)
+    found = 0.2 * np.exp(fit.theta["conductivity"])
+    np.testing.assert_allclose(found, [0.12, 0.35], rtol=0.05)
+    np.testing.assert_allclose(twin.offset_ms(fit.theta), OFFSETS, atol=0.3)
+
+
+def test_one_stimulus_for_each_map(uniform):
+    twin, _, data, _ = uniform
+    alone = make(jt.uniform(NODES), stimuli=twin.stimuli[:1])
+    with pytest.raises(jt.InputError, match=r"2 maps and 1 stimuli.*one stimulus for each map"):
+        alone.fit(data)
+
+
+def test_a_simulation_shorter_than_the_map_is_refused(uniform):
+    *_, data, _ = uniform
+    short = make(jt.uniform(NODES), times=jt.Times(15.0, 0.1))
+    with pytest.raises(jt.InputError, match=r"a simulation of 15 ms.*Simulate at least") as refusal:
+        short.fit(data)
+    assert f"{data.lat_ms.max():.4g} ms" in refusal.value.got
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.0, -2.0, np.nan])
+def test_a_ratio_below_one_is_refused(ratio):
+    with pytest.raises(jt.InputError, match="1 or more"):
+        make(jt.uniform(NODES), ratio=float(ratio))
+
+
+def test_silent_points_raise_the_loss_where_the_simulation_activates_them(uniform):
+    """The same map with ten points at which the catheter found nothing: they are used, and cost."""
+    twin, truth, data, _ = uniform
+    silent = np.arange(len(data.lat_ms)) < 10
+    quiet = jt.MappingData(
+        data.positions, data.lat_ms, silent=silent, map_index=data.map_index, names=data.names
+    )
+    heard = data.without(silent, "left out")
+    losses = [twin.objective(twin.observations(d, sigma_ms=0.2))(truth) for d in (quiet, heard)]
+    assert losses[0].loss > losses[1].loss + 10.0
+    assert losses[0].captured == losses[1].captured
+
+
+def test_maps_of_different_length_share_one_program(uniform):
+    """The first map without a point is no reason to stop: the second is fitted."""
+    twin, truth, data, _ = uniform
+    second = data.subset(data.map_index == 1)
+    assert twin.objective(twin.observations(second, sigma_ms=0.2))(truth).captured == len(second.lat_ms)
