@@ -124,7 +124,7 @@ def check(
 def demo(
     folder: Annotated[Path, typer.Option(help="Where figures and summary go.")] = Path("jaxtwin-demo"),
     edge: Annotated[float, typer.Option(help="Edge of the fitted mesh, mm; the truth has half of it.")] = 1.8,
-    iterations: Annotated[int, typer.Option(help="Iterations of the fit.")] = 30,
+    iterations: Annotated[int, typer.Option(help="Iterations of the fit.")] = 40,
 ) -> None:
     """Find a hidden scar in a synthetic atrium from noisy activation times, and compare with the truth."""
     from ._cli.demo import run_demo

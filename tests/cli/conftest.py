@@ -56,7 +56,7 @@ def jaxtwin(tmp_path_factory):
                 with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                     main()
             except SystemExit as end:
-                code = end.code
+                code = end.code if isinstance(end.code, int) else 1
             finally:
                 for name, value in before.items():
                     jax.config.update(name, value)

@@ -75,7 +75,7 @@ MESHES = {
     "zero-length fibres": (
         OPENCARP,
         content("heart.lon", "1\n" + "0 0 0\n" * 530),
-        ("530 zero-length fibres", "first in cell 0", "rule-based"),
+        ("530 zero-length fibres", "first in cell 0", "remove the fibres"),
     ),
     "missing file": ({"mesh.file": "nope.vtk"}, None, ("nope.vtk", "No such file", "Check the path")),
     "folder": ({"mesh.file": "."}, None, ("cannot be read", "Is a directory")),

@@ -18,7 +18,9 @@ FIELDS = {
     f"{table}.{field.name}": field for table, kind in TABLES.items() for field in dataclasses.fields(kind)
 }
 WAYS = ("speed_mm_per_ms", "conductivity_S_per_m", "diffusivity_mm2_per_ms")
-SLOW_DISK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW_DISK = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def values(hint, field):
@@ -31,13 +33,10 @@ def values(hint, field):
     if rules["choices"]:
         return st.sampled_from(rules["choices"])
     low = rules["least"] if rules["above"] is None else rules["above"]
-    number = {"max_value": rules["most"], "min_value": low}
     if hint is float:
-        if low is None:
-            number = {"min_value": -1e9, "max_value": 1e9}
-        number["max_value"] = 1e9 if number["max_value"] is None else number["max_value"]
-        return st.floats(**number, exclude_min=rules["above"] is not None)
-    return {str: TEXT, int: st.integers(**number), bool: st.booleans()}[hint]
+        low, high = -1e9 if low is None else low, 1e9 if rules["most"] is None else rules["most"]
+        return st.floats(low, high, exclude_min=rules["above"] is not None)
+    return {str: TEXT, int: st.integers(low, rules["most"]), bool: st.booleans()}[hint]
 
 
 def tables(kind):

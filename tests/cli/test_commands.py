@@ -1,0 +1,178 @@
+"""The path of a newcomer: init, check, simulate, fit, and what each of them leaves."""
+
+import getpass
+import hashlib
+import json
+import re
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import jaxtwin._cli.fit as fitting
+import jaxtwin._cli.init as new_case
+from jaxtwin._cli.case import load_case
+from jaxtwin.anatomy import atrial_shell
+from jaxtwin.view import read_vtkhdf
+
+
+@pytest.fixture(scope="module")
+def folder(jaxtwin, tmp_path_factory) -> Path:
+    """What `jaxtwin init` makes, with a coarser heart and a shorter fit."""
+    folder = tmp_path_factory.mktemp("new") / "case"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(new_case, "atrial_shell", lambda edge: atrial_shell(4.0))
+        outcome = jaxtwin("init", folder, promotion="standard")
+    assert outcome.code == 0
+    assert "jaxtwin simulate" in outcome.err
+    assert sorted(path.name for path in folder.iterdir()) == ["case.toml", "heart.vtu", "map.csv"]
+    text = (folder / "case.toml").read_text()
+    for line in text.splitlines():
+        assert not line or line.startswith(("#", "[")) or "  # " in line, f"{line} has no comment"
+    for old, new in (
+        ("step_ms = 0.05", "step_ms = 0.1"),
+        ("modes = 100", "modes = 5"),
+        ("iterations = 30", "iterations = 2"),
+        ('precision = "float32"', 'precision = "float64"'),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (folder / "case.toml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def beat(jaxtwin, folder) -> Path:
+    """The folder of a simulation."""
+    outcome = jaxtwin("simulate", folder)
+    assert outcome.code == 0, outcome.err
+    assert "500 of 500 ms" in outcome.err
+    assert "activated_nodes: 297" in outcome.out
+    return _moved(folder, "beat")
+
+
+@pytest.fixture(scope="module")
+def fitted(jaxtwin, folder) -> Path:
+    """The folder of a fit."""
+    with pytest.MonkeyPatch.context() as patch:
+        for draw in ("conductivity_map", "residual_map"):  # slow, tested elsewhere
+            patch.setattr(fitting, draw, lambda *data, **more: Figure())
+        outcome = jaxtwin("fit", folder / "case.toml", promotion="standard")  # for optax
+    assert outcome.code == 0, outcome.err
+    assert "2/2  loss " in outcome.err
+    assert "twin: " in outcome.out
+    return _moved(folder, "fitted")
+
+
+def _moved(folder, name):
+    assert {path.name for path in folder.glob(".*")} == set(), "something is left beside the result"
+    return (folder / "result").rename(folder / name)
+
+
+@pytest.fixture(params=["beat", "fitted"])
+def result(request) -> Path:
+    """Both kinds of results."""
+    return request.getfixturevalue(request.param)
+
+
+def test_check_of_what_init_makes(jaxtwin, folder):
+    outcome = jaxtwin("check", folder / "heart.vtu", folder / "map.csv", folder / "case.toml", folder)
+    assert outcome.code == 0, outcome.err
+    assert "The median edge is" in outcome.out
+    assert outcome.out.count("nothing wrong found") == 3
+    assert outcome.out.count("stimulated_nodes") == 2
+
+
+def test_result_file_holds_fields_and_provenance(result, folder):
+    read = read_vtkhdf(result / "result.vtkhdf")
+    assert np.isfinite(read.point_data["activation_ms"]).all()
+    assert sorted(read.point_data["original_node"]) == list(range(297))
+    record = read.provenance
+    assert record["sha256"] == {
+        f"../{name}": hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        for name in ("heart.vtu", "map.csv")
+        if name == "heart.vtu" or result.name == "fitted"
+    }
+    assert record["case"] == (result / "resolved.toml").read_text()
+    assert record["seed"] == 0
+    assert record["notice"].startswith("Research use only")
+    assert {"jaxtwin", "jax", "numpy", "python"} <= set(record["versions"])
+
+
+def test_beat_is_in_millivolts_and_not_repolarised_is_not_nan(beat):
+    read = read_vtkhdf(beat / "result.vtkhdf")
+    voltage = read.point_data["voltage_mV"]
+    assert voltage.shape == (50, 297)
+    assert -90 < voltage.min() < -70
+    assert 0 < voltage.max() < 30
+    late, lat = read.point_data["repolarisation_ms"], read.point_data["activation_ms"]
+    done = np.isfinite(late)
+    assert (late[done] > lat[done] + 100).all()
+
+
+def test_summary_is_json_without_nan(result):
+    def refuse(word):
+        raise AssertionError(f"{word} in summary.json")
+
+    summary = json.loads((result / "summary.json").read_text(), parse_constant=refuse)
+    assert summary["nodes"] == 297
+    assert summary["seconds"]["total"] > 0
+    assert summary["notice"] == "Research use only. Not a medical device."
+
+
+def test_figures_are_png(result):
+    figures = list(result.glob("*.png"))
+    assert "activation.png" in {path.name for path in figures}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in figures)
+
+
+def test_no_user_and_no_machine_in_what_may_be_passed_on(result, folder):
+    for path in (result / "result.vtkhdf", result / "summary.json", result / "resolved.toml"):
+        content = path.read_bytes()
+        for private in (str(folder), f"{Path.home()}/"):
+            assert private.encode() not in content, f"{private} in {path.name}"
+    record = json.dumps(read_vtkhdf(result / "result.vtkhdf").provenance)
+    for private in (getpass.getuser(), socket.gethostname()):
+        assert not re.search(rf"\b{re.escape(private)}\b", record), f"{private} in the provenance"
+
+
+def test_resolved_case_is_the_case_with_all_filled_in(result, folder):
+    case, again = load_case(folder), load_case(result / "resolved.toml")
+    assert again.cells.tau_in_ms == 0.3
+    assert again.time.end_ms is not None
+    case.cells, case.time.end_ms = again.cells, again.time.end_ms
+    case.output.folder = result.name  # it was moved there
+    assert again.mesh.file == "../heart.vtu"
+    assert again.seen_from(case.where) == case
+
+
+def test_simulating_the_resolved_case_replaces_the_result_by_the_same(jaxtwin, beat):
+    before, text = read_vtkhdf(beat / "result.vtkhdf"), (beat / "resolved.toml").read_text()
+    assert jaxtwin("simulate", beat / "resolved.toml").code == 0
+    after = read_vtkhdf(beat / "result.vtkhdf")
+    np.testing.assert_array_equal(after.point_data["voltage_mV"], before.point_data["voltage_mV"])
+    assert (beat / "resolved.toml").read_text() == text
+
+
+def test_a_map_on_its_own_clock_starts_the_wave_at_its_own_time(jaxtwin, case, place, lat):
+    rows = (place / "map.csv").read_text().splitlines()
+    head = rows[0].split(",").index("lat_ms")
+    cells = [row.split(",") for row in rows]
+    for row in cells[1:]:
+        row[head] = str(float(row[head]) - 100.0)
+    (place / "map.csv").write_text("\n".join(map(",".join, cells)))
+    outcome = jaxtwin("simulate", case({"stimulus.kind": "map", "time.end_ms": 5}))
+    assert outcome.code == 0, outcome.err
+    first = json.loads((place / "result" / "summary.json").read_text())["first_activation_ms"]
+    assert -95 < first < -80, "the earliest point of the map is at -90 ms"
+
+
+def test_a_wave_that_never_starts_is_a_result_with_a_warning(jaxtwin, case, place):
+    outcome = jaxtwin("simulate", case({"stimulus.strength_per_ms": 1e-3, "time.end_ms": 20}))
+    assert outcome.code == 0, outcome.err
+    assert "297 of 297 nodes were not activated by 20 ms" in outcome.err
+    summary = json.loads((place / "result" / "summary.json").read_text())
+    assert summary["first_activation_ms"] is None
+    assert np.isnan(read_vtkhdf(place / "result" / "result.vtkhdf").point_data["activation_ms"]).all()
