@@ -71,13 +71,15 @@ def init(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
 def simulate(case: CaseFile) -> None:
     """Solve one beat and write activation times, voltages and figures."""
     from ._cli.case import load_case
+    from ._cli.folder import run_folder
     from ._cli.simulate import run_simulate
 
     loaded = load_case(case)
     configure(loaded.output.precision)
-    with bar("simulate", "preparing") as update:
-        folder = run_simulate(loaded, say, lambda now, end: update(now, end, f"{now:.0f} of {end:.0f} ms"))
-    _print_summary(folder, ("nodes", "activated_nodes", "last_activation_ms", "seconds"))
+    target = loaded.path(loaded.output.folder)
+    with run_folder(target) as folder, bar("simulate", "preparing") as update:
+        run_simulate(loaded, folder, say, lambda now, end: update(now, end, f"{now:.0f} of {end:.0f} ms"))
+    _print_summary(target, ("nodes", "activated_nodes", "last_activation_ms", "seconds"))
 
 
 @app.command()
@@ -85,12 +87,14 @@ def fit(case: CaseFile) -> None:
     """Fit conductivity (and scar) to a measured map, and test the fit on what was held out."""
     from ._cli.case import load_case
     from ._cli.fit import run_fit
+    from ._cli.folder import run_folder
 
     loaded = load_case(case)
     configure(loaded.output.precision)
-    with bar("fit", "preparing") as update:
-        folder = run_fit(loaded, say, _of_iterations(update))
-    _print_summary(folder, ("twin", "baselines", "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"))
+    target = loaded.path(loaded.output.folder)
+    with run_folder(target) as folder, bar("fit", "preparing") as update:
+        run_fit(loaded, folder, say, _of_iterations(update))
+    _print_summary(target, ("twin", "baselines", "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"))
 
 
 @app.command()
@@ -128,10 +132,11 @@ def demo(
 ) -> None:
     """Find a hidden scar in a synthetic atrium from noisy activation times, and compare with the truth."""
     from ._cli.demo import run_demo
+    from ._cli.folder import run_folder
 
     configure("float32")
-    with bar("fit", "simulating the truth") as update:
-        summary = run_demo(folder, say, _of_iterations(update), edge=edge, iterations=iterations)
+    with run_folder(folder) as made, bar("fit", "simulating the truth") as update:
+        summary = run_demo(made, say, _of_iterations(update), edge=edge, iterations=iterations)
     table = Table("", "truth", "estimate", title="Truth against estimate", title_justify="left")
     speed, area, unseen = (
         summary[k] for k in ("healthy_speed_mm_per_ms", "scar_area_mm2", "unseen_site_rmse_ms")

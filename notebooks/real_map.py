@@ -109,7 +109,7 @@ interpolated = errors(radial_basis(train.positions, train.lat_ms, data.positions
 cells = jt.MitchellSchaeffer()
 modes = jt.matern_modes(mesh, correlation_length=20.0, count=60)
 conductivity = jt.LogConductivity(
-    jt.field(modes, sd=1.0), scar_basis=None, reference=float(cells.diffusivity(speed.speed)), floor=0.02, ceiling=1.5
+    jt.field(modes, sd=1.0), reference=float(cells.diffusivity(speed.speed)), floor=0.02, ceiling=1.5
 )  # mm2/ms
 source = jt.earliest_sources(mesh, train, speed=speed.speed)
 first, last = (f(train.lat_ms) for f in (np.min, np.max))

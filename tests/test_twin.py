@@ -18,9 +18,7 @@ OFFSETS = 0.0, 12.0  # ms; the second map has a clock of its own
 def make(basis, reference=0.15, **more) -> jt.Twin:
     settings = {
         "ionic": jt.MitchellSchaeffer(),
-        "conductivity": jt.LogConductivity(
-            basis=basis, scar_basis=None, reference=reference, floor=0.05, ceiling=1.0
-        ),
+        "conductivity": jt.LogConductivity(basis, reference=reference, floor=0.05, ceiling=1.0),
         "stimuli": tuple(jt.pulse(jt.in_sphere(MESH, c, 1.1), NODES) for c in CORNERS),
         "times": jt.Times(40.0, 0.1),
         "ratio": 2.0,

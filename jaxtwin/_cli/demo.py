@@ -15,8 +15,8 @@ from ..monodomain import Times, Tissue, diffusion_tensor, in_sphere, pulse, simu
 from ..observe import ActivationTimes, MappingData
 from ..posterior import Assessment, LogConductivity, field, matern_modes
 from ..twin import Twin
-from ..view import activation_map, conductivity_map, residual_map, save_figure, scar_map
-from .folder import DISCLAIMER, run_folder, write_json
+from ..view import activation_map, conductivity_map, residual_map, save_figure, scar_map, write_vtkhdf
+from .folder import DISCLAIMER, circumstances, write_json
 
 NOISE_MS = 2.0
 POINTS = 250
@@ -66,7 +66,7 @@ def dice(one: np.ndarray, other: np.ndarray, weight: np.ndarray) -> float:
 
 
 def run_demo(
-    target: Path, say: Callable[[str], None], progress: Callable[[int, int, Assessment], None], *,
+    folder: Path, say: Callable[[str], None], progress: Callable[[int, int, Assessment], None], *,
     edge: float = 1.8, iterations: int = 40, seed: int = 0,
 ) -> dict[str, Any]:  # fmt: skip
     """Makes the truth on a mesh twice as fine, maps it with noise, fits, compares. Returns the summary."""
@@ -96,7 +96,7 @@ def run_demo(
     modes = matern_modes(mesh, correlation_length=12.0, count=120)
     conductivity = LogConductivity(
         field(modes, sd=0.2, level_sd=0.5),
-        field(modes, sd=6.0, level_sd=1.0),  # steep at its border: scar is an area
+        scar_basis=field(modes, sd=6.0, level_sd=1.0),  # steep at its border: scar is an area
         reference=float(ionic.diffusivity(0.6)),
         floor=0.02,
         ceiling=2.5,
@@ -137,26 +137,32 @@ def run_demo(
         "unseen_site_correlation": float(np.corrcoef(lat[-1], unseen)[0, 1]),
         "iterations": len(fit.history) - 1, "seconds": time.perf_counter() - begin, "notice": DISCLAIMER,
     }  # fmt: skip
-    with run_folder(target) as folder:
-        save_figure(activation_map(mesh, np.asarray(twin.predict(fit.theta, 0))), folder / "activation.png")
-        save_figure(
-            conductivity_map(mesh, true_d, title="Conductivity: the hidden truth"),
-            folder / "conductivity_truth.png",
-        )
-        save_figure(conductivity_map(mesh, d, title="Conductivity: estimated"), folder / "conductivity.png")
-        save_figure(scar_map(mesh, scar, title="Scar: estimated"), folder / "scar.png")
-        save_figure(
-            residual_map(
-                fine,
-                fine.points[where],
-                unseen[where] - lat[-1][where],
-                title="Site never seen: prediction less truth",
-            ),
-            folder / "residuals.png",
-        )
-        summary["seconds"] = time.perf_counter() - begin
-        write_json(folder / "summary.json", summary)
-        (folder / "resolved.toml").write_text(
-            f"# demo: edge = {edge} mm, iterations = {iterations}, seed = {seed}\n"
-        )
+    save_figure(activation_map(mesh, np.asarray(twin.predict(fit.theta, 0))), folder / "activation.png")
+    save_figure(
+        conductivity_map(mesh, true_d, title="Conductivity: the hidden truth"),
+        folder / "conductivity_truth.png",
+    )
+    save_figure(conductivity_map(mesh, d, title="Conductivity: estimated"), folder / "conductivity.png")
+    save_figure(scar_map(mesh, scar, title="Scar: estimated"), folder / "scar.png")
+    save_figure(
+        residual_map(
+            fine,
+            fine.points[where],
+            unseen[where] - lat[-1][where],
+            title="Site never seen: prediction less truth",
+        ),
+        folder / "residuals.png",
+    )
+    settings = {"edge_mm": edge, "iterations": iterations, "seed": seed}
+    write_vtkhdf(
+        folder / "result.vtkhdf", mesh, times_ms=np.asarray([0.0]), provenance=circumstances() | settings,
+        point_data={
+            "diffusivity_mm2_per_ms": d, "diffusivity_truth_mm2_per_ms": true_d, "scar": scar,
+            "activation_ms": np.asarray(twin.predict(fit.theta, 0)),
+        },
+    )  # fmt: skip
+    summary["seconds"] = time.perf_counter() - begin
+    write_json(folder / "summary.json", summary)
+    lines = [f"{key} = {value}" for key, value in settings.items()]
+    (folder / "resolved.toml").write_text("\n".join(["[demo]", *lines, ""]), encoding="utf-8")
     return summary

@@ -34,27 +34,25 @@ from ..view import (
 )
 from . import build
 from .case import Case
-from .folder import DISCLAIMER, provenance, run_folder, write_json
+from .folder import DISCLAIMER, provenance, write_json
 from .simulate import Say
 
 
 def parameterisation(case: Case, mesh, reference: float) -> LogConductivity:
     """What the [fit] table of a case asks for."""
-    f = case.fit
-    modes = None
+    f, scar = case.fit, None
+    basis = (
+        uniform(len(mesh.points), f.sd_log) if f.parameterisation == "uniform" else per_region(mesh, f.sd_log)
+    )
     if f.parameterisation == "field" or f.scar:
         count = min(f.modes, len(mesh.points) // 3)
         modes = matern_modes(mesh, correlation_length=f.correlation_length_mm, count=count)
-    if f.parameterisation == "uniform":
-        basis = uniform(len(mesh.points), f.sd_log)
-    elif f.parameterisation == "regions":
-        basis = per_region(mesh, f.sd_log)
-    else:
-        basis = field(modes, f.sd_log)
-    scar = field(modes, sd=3.0, level_sd=1.0) if f.scar else None
+        basis = field(modes, f.sd_log) if f.parameterisation == "field" else basis
+        scar = field(modes, sd=6.0, level_sd=1.0) if f.scar else None
     return LogConductivity(
-        basis, scar, reference, f.least_diffusivity_mm2_per_ms, f.largest_diffusivity_mm2_per_ms
-    )
+        basis, scar_basis=scar, reference=reference,
+        floor=f.least_diffusivity_mm2_per_ms, ceiling=f.largest_diffusivity_mm2_per_ms,
+    )  # fmt: skip
 
 
 def beat(case: Case, data: MappingData, own_clock: bool) -> Times:
@@ -79,8 +77,8 @@ def errors(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float]:
     }  # fmt: skip
 
 
-def run_fit(case: Case, say: Say, progress: Callable[[int, int, Assessment], None]) -> Path:
-    """Fits the map of a case. `progress(iteration, iterations, assessment)`. Returns the folder written."""
+def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, Assessment], None]) -> None:
+    """Fits the map of a case. `progress(iteration, iterations, assessment)`. Writes into `folder`."""
     begin = time.perf_counter()
     heart = build.heart(case)
     for note in heart.notes:
@@ -107,60 +105,55 @@ def run_fit(case: Case, say: Say, progress: Callable[[int, int, Assessment], Non
         build.stimulus(case, s, heart, train, k, float(ionic.speed(reference)))
         for k, s in enumerate(case.stimulus)
     )
+    conductivity = parameterisation(case, heart.mesh, reference)
     twin = Twin(
-        heart.mesh, ionic=ionic, conductivity=parameterisation(case, heart.mesh, reference), stimuli=stimuli,
+        heart.mesh, ionic=ionic, conductivity=conductivity, stimuli=stimuli,
         times=beat(case, train, own_clock), ratio=case.tissue.anisotropy_ratio,
         mass_scaling=case.mesh.mass_scaling, adjoint=Checkpointed(case.fit.gradient_memory_GB * 1e9),
     )  # fmt: skip
     warnings = [*data.notes, *build.check_step(case, twin.space)]
     case = build.resolved(case, time={"end_ms": twin.times.stop})
-    with run_folder(case.path(case.output.folder)) as folder:
-        prepared = time.perf_counter()
-        fit = twin.fit(
-            train, iterations=case.fit.iterations, tolerance=case.fit.tolerance, sigma_ms=case.map.sigma_ms,
-            report=lambda i, a: progress(i, case.fit.iterations, a),
-        )  # fmt: skip
-        fitted = time.perf_counter()
-        _, place = project(heart.mesh, data)
-        nodes = np.stack([np.asarray(twin.predict(fit.theta, k)) for k in range(data.maps)])
-        predicted = np.stack([np.asarray(place(row)) for row in nodes])[
-            data.map_index, np.arange(len(data.lat_ms))
-        ]
-        d = np.asarray(twin.conductivity.diffusivity(fit.theta))
-        scar, mass = np.asarray(twin.conductivity.scar(fit.theta)), np.asarray(twin.space.mass)
-        parts = {"fit": sets.fit & data.valid, "held_out_points": sets.points, "held_out_patch": sets.patch}
-        scores = {
-            name: errors(predicted[mask], data.lat_ms[mask]) for name, mask in parts.items() if mask.any()
-        }
-        warnings += [
-            f"{name}: {score['not_reached']} of {score['points']} points are not reached by the fitted wave."
-            for name, score in scores.items()
-            if score["not_reached"]
-        ]
-        record = provenance(case, [*heart.sources, *more], [*heart.notes, *warnings])
-        summary = {
-            "twin": scores, "baselines": baselines(heart.mesh, data, parts),
-            "noise_scale_ms": float(np.exp(np.asarray(fit.theta["noise"]))) * case.map.sigma_ms,
-            "offset_ms": np.asarray(twin.offset_ms(fit.theta)).tolist(),
-            "diffusivity_mm2_per_ms": percentiles(d),
-            "conductivity_S_per_m": percentiles(conductivity_from_diffusivity(d)),
-            "speed_mm_per_ms": percentiles(np.asarray(ionic.speed(d))),
-            "scar_fraction": float(np.average(scar > 0.5, weights=mass)) if case.fit.scar else None,
-            "iterations": len(fit.history) - 1, "ended": fit.reason, "loss": fit.assessment.loss,
-            "nodes": len(heart.mesh.points), "steps": twin.times.steps, "stages": twin.stepper.stages,
-            "seconds": {
-                "prepare": prepared - begin, "fit": fitted - prepared, "total": time.perf_counter() - begin,
-            },
-            "warnings": warnings, "notes": heart.notes, "notice": DISCLAIMER, "provenance": record,
-        }  # fmt: skip
-        _write(
-            folder, heart, twin, data, predicted, nodes, d, scar if case.fit.scar else None, sets, fit, record
-        )
-        write_json(folder / "summary.json", summary)
-        (folder / "resolved.toml").write_text(record["case"], encoding="utf-8")
+    prepared = time.perf_counter()
+    fit = twin.fit(
+        train, iterations=case.fit.iterations, tolerance=case.fit.tolerance, sigma_ms=case.map.sigma_ms,
+        report=lambda i, a: progress(i, case.fit.iterations, a),
+    )  # fmt: skip
+    fitted = time.perf_counter()
+    _, place = project(heart.mesh, data)
+    beats = [twin.predict(fit.theta, k) for k in range(data.maps)]
+    nodes = np.stack([np.asarray(lat) for lat in beats])
+    at_points = np.stack([np.asarray(place(lat)) for lat in beats])
+    predicted = at_points[data.map_index, np.arange(len(data.lat_ms))]
+    d = np.asarray(conductivity.diffusivity(fit.theta))
+    scar, mass = np.asarray(conductivity.scar(fit.theta)), np.asarray(twin.space.mass)
+    parts = {"fit": sets.fit & data.valid, "held_out_points": sets.points, "held_out_patch": sets.patch}
+    scores = {name: errors(predicted[mask], data.lat_ms[mask]) for name, mask in parts.items() if mask.any()}
+    warnings += [
+        f"{name}: {score['not_reached']} of {score['points']} points are not reached by the fitted wave."
+        for name, score in scores.items()
+        if score["not_reached"]
+    ]
+    record = provenance(case, [*heart.sources, *more], [*heart.notes, *warnings])
+    summary = {
+        "twin": scores, "baselines": baselines(heart.mesh, data, parts),
+        "noise_scale_ms": float(np.exp(np.asarray(fit.theta["noise"]))) * case.map.sigma_ms,
+        "offset_ms": np.asarray(twin.offset_ms(fit.theta)).tolist(),
+        "diffusivity_mm2_per_ms": percentiles(d),
+        "conductivity_S_per_m": percentiles(conductivity_from_diffusivity(d)),
+        "speed_mm_per_ms": percentiles(np.asarray(ionic.speed(d))),
+        "scar_fraction": float(np.average(scar > 0.5, weights=mass)) if case.fit.scar else None,
+        "iterations": len(fit.history) - 1, "ended": fit.reason, "loss": fit.assessment.loss,
+        "nodes": len(heart.mesh.points), "steps": twin.times.steps, "stages": twin.stepper.stages,
+        "seconds": {
+            "prepare": prepared - begin, "fit": fitted - prepared, "total": time.perf_counter() - begin,
+        },
+        "warnings": warnings, "notes": heart.notes, "notice": DISCLAIMER, "provenance": record,
+    }  # fmt: skip
+    _write(folder, heart, twin, data, predicted, nodes, d, scar if case.fit.scar else None, sets, fit, record)
+    write_json(folder / "summary.json", summary)
+    (folder / "resolved.toml").write_text(record["case"], encoding="utf-8")
     for warning in warnings:
         say(warning)
-    return case.path(case.output.folder)
 
 
 def percentiles(values: np.ndarray) -> dict[str, float]:

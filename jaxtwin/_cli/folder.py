@@ -59,19 +59,25 @@ def run_folder(target: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def provenance(case: Case, sources: list[Path], warnings: list[str]) -> dict[str, Any]:
-    """Versions, device, the resolved case, hashes of the input files, seed, warnings.
-
-    No user name and no host name: paths are relative to the output folder, from which the case can be run
-    again.
-    """
-    target = case.path(case.output.folder)
-    sources = [*sources, *(case.path(s.file) for s in case.stimulus if s.kind == "vtx")]
+def circumstances() -> dict[str, Any]:
+    """When and with what a result was made. No user name and no host name."""
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {p: version(p) for p in PACKAGES} | {"python": platform.python_version()},
         "device": [f"{d.platform}: {d.device_kind}" for d in jax.devices()],
         "command": [Path(sys.argv[0]).name, *sys.argv[1:2]],
+        "notice": DISCLAIMER,
+    }
+
+
+def provenance(case: Case, sources: list[Path], warnings: list[str]) -> dict[str, Any]:
+    """The circumstances, the resolved case, hashes of the input files, seed, warnings.
+
+    Paths are relative to the output folder, from which the case can be run again.
+    """
+    target = case.path(case.output.folder)
+    sources = [*sources, *(case.path(s.file) for s in case.stimulus if s.kind == "vtx")]
+    return circumstances() | {
         "case": write_case(case.seen_from(target)),
         "sha256": {
             Path(os.path.relpath(source, target)).as_posix(): hashlib.sha256(read_bytes(source)).hexdigest()
@@ -79,7 +85,6 @@ def provenance(case: Case, sources: list[Path], warnings: list[str]) -> dict[str
         },
         "seed": case.map.seed,
         "warnings": warnings,
-        "notice": DISCLAIMER,
     }
 
 

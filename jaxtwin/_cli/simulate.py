@@ -13,7 +13,7 @@ from ..observe import ActivationTimes, project
 from ..view import activation_map, save_figure, write_vtkhdf
 from . import build
 from .case import Case
-from .folder import DISCLAIMER, provenance, run_folder, write_json
+from .folder import DISCLAIMER, provenance, write_json
 
 Say = Callable[[str], None]
 
@@ -23,10 +23,10 @@ def frames_of(times: Times, frame_ms: float) -> int:
     return max(1, round(frame_ms / times.dt))
 
 
-def run_simulate(case: Case, say: Say, progress: Callable[[float, float], None]) -> Path:
+def run_simulate(case: Case, folder: Path, say: Say, progress: Callable[[float, float], None]) -> None:
     """Runs a case with all of its stimuli in one beat, on the clock of the map where they come from one.
 
-    `progress(now_ms, end_ms)` is called after each frame. Returns the folder written.
+    `progress(now_ms, end_ms)` is called after each frame. Writes into `folder`.
     """
     begin = time.perf_counter()
     heart = build.heart(case)
@@ -59,50 +59,46 @@ def run_simulate(case: Case, say: Say, progress: Callable[[float, float], None])
     every = frames_of(times, case.time.frame_ms)
     recorders = (ActivationTimes(), ActivationTimes(threshold=0.1, upward=False))
     frames, stamps, solution = [], [], None
-    with run_folder(case.path(case.output.folder)) as folder:
-        prepared = time.perf_counter()
-        for now, solution in simulate_in_parts(
-            Tissue(space, ionic, tensor, total), times, every=every, recorders=recorders
-        ):
-            frames.append(np.asarray(solution.state.u))
-            stamps.append(now)
-            progress(now, times.stop)
-        assert solution is not None
-        solved = time.perf_counter()
-        lat, repolarised = (np.asarray(r) for r in solution.records)
-        activated = np.isfinite(lat)
-        if not activated.all():
-            warnings.append(
-                f"{int((~activated).sum())} of {len(lat)} nodes were not activated by {times.stop:g} ms."
-            )
-        if (still := int((activated & ~np.isfinite(repolarised)).sum())) > 0:
-            warnings.append(
-                f"{still} activated nodes had not repolarised by {times.stop:g} ms ([time] end_ms)."
-            )
-        record = provenance(case, sources, [*heart.notes, *warnings])
-        write_vtkhdf(
-            folder / "result.vtkhdf", heart.mesh, times_ms=np.asarray(stamps), provenance=record,
-            activation=frozenset({"activation_ms", "repolarisation_ms"}),
-            point_data={
-                "voltage_mV": np.asarray(ionic.millivolts(jnp.asarray(np.stack(frames))), np.float32),
-                "activation_ms": lat, "repolarisation_ms": repolarised, "original_node": heart.origin,
-            },
-        )  # fmt: skip
-        if heart.mesh.corners > 2 and activated.any():
-            save_figure(activation_map(heart.mesh, lat), folder / "activation.png")
-        summary = {
-            "nodes": len(lat), "cells": len(heart.mesh.cells), "steps": times.steps, "step_ms": times.dt,
-            "activated_nodes": int(activated.sum()), "activated_fraction": float(activated.mean()),
-            "first_activation_ms": float(np.nanmin(lat)) if activated.any() else None,
-            "last_activation_ms": float(np.nanmax(lat)) if activated.any() else None,
-            "diffusivity_mm2_per_ms": along, "plane_wave_speed_mm_per_ms": speed,
-            "seconds": {
-                "prepare": prepared - begin, "solve": solved - prepared, "total": time.perf_counter() - begin,
-            },
-            "warnings": warnings, "notes": heart.notes, "notice": DISCLAIMER, "provenance": record,
-        }  # fmt: skip
-        write_json(folder / "summary.json", summary)
-        (folder / "resolved.toml").write_text(record["case"], encoding="utf-8")
+    prepared = time.perf_counter()
+    for now, solution in simulate_in_parts(
+        Tissue(space, ionic, tensor, total), times, every=every, recorders=recorders
+    ):
+        frames.append(np.asarray(solution.state.u))
+        stamps.append(now)
+        progress(now, times.stop)
+    assert solution is not None
+    solved = time.perf_counter()
+    lat, repolarised = (np.asarray(r) for r in solution.records)
+    activated = np.isfinite(lat)
+    if not activated.all():
+        warnings.append(
+            f"{int((~activated).sum())} of {len(lat)} nodes were not activated by {times.stop:g} ms."
+        )
+    if (still := int((activated & ~np.isfinite(repolarised)).sum())) > 0:
+        warnings.append(f"{still} activated nodes had not repolarised by {times.stop:g} ms ([time] end_ms).")
+    record = provenance(case, sources, [*heart.notes, *warnings])
+    write_vtkhdf(
+        folder / "result.vtkhdf", heart.mesh, times_ms=np.asarray(stamps), provenance=record,
+        activation=frozenset({"activation_ms", "repolarisation_ms"}),
+        point_data={
+            "voltage_mV": np.asarray(ionic.millivolts(jnp.asarray(np.stack(frames))), np.float32),
+            "activation_ms": lat, "repolarisation_ms": repolarised, "original_node": heart.origin,
+        },
+    )  # fmt: skip
+    if heart.mesh.corners > 2 and activated.any():
+        save_figure(activation_map(heart.mesh, lat), folder / "activation.png")
+    summary = {
+        "nodes": len(lat), "cells": len(heart.mesh.cells), "steps": times.steps, "step_ms": times.dt,
+        "activated_nodes": int(activated.sum()), "activated_fraction": float(activated.mean()),
+        "first_activation_ms": float(np.nanmin(lat)) if activated.any() else None,
+        "last_activation_ms": float(np.nanmax(lat)) if activated.any() else None,
+        "diffusivity_mm2_per_ms": along, "plane_wave_speed_mm_per_ms": speed,
+        "seconds": {
+            "prepare": prepared - begin, "solve": solved - prepared, "total": time.perf_counter() - begin,
+        },
+        "warnings": warnings, "notes": heart.notes, "notice": DISCLAIMER, "provenance": record,
+    }  # fmt: skip
+    write_json(folder / "summary.json", summary)
+    (folder / "resolved.toml").write_text(record["case"], encoding="utf-8")
     for warning in warnings:
         say(warning)
-    return case.path(case.output.folder)

@@ -50,7 +50,7 @@ class AbstractIonicModel(eqx.Module):
 
     def diffusivity(self, speed: Parameter) -> Float[Array, "..."]:
         """The diffusivity, mm2/ms, at which a plane wave has this speed, mm/ms: CV grows with sqrt(D)."""
-        return (speed / self.speed(1.0 + 0.0 * speed)) ** 2
+        return jnp.asarray(speed / self.speed(1.0 + 0.0 * speed)) ** 2
 
     def millivolts(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """Membrane voltage in mV."""

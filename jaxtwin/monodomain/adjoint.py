@@ -25,7 +25,8 @@ def plain(march: March, state: State, memory: Memory, first, steps: int):
     """All steps in one scan; what is emitted is stacked over the steps."""
 
     def step(carry, index):
-        state, memory, emitted, _ = march.forward(*carry, index)
+        state, memory = carry
+        state, memory, emitted, _ = march.forward(state, memory, index)
         return (state, memory), emitted
 
     (state, memory), emitted = jax.lax.scan(step, (state, memory), first + jnp.arange(steps))
@@ -36,7 +37,9 @@ class AbstractAdjoint(eqx.Module):
     """A way to run the steps of a solve so that it can be differentiated."""
 
     @abstractmethod
-    def run(self, march: March, state: State, memory: Memory, first, steps: int):
+    def run(
+        self, march: March, state: State, memory: Memory, first, steps: int
+    ) -> tuple[State, Memory, tuple]:
         """The state and memory after `steps` steps from step `first`, and what was emitted in each."""
 
 
@@ -98,8 +101,9 @@ def _store(march: March, state, memory, first, steps):
     """The steps of one block, with what the transpose of each needs stacked over them."""
 
     def step(carry, index):
-        after, memory, emitted, arguments = march.forward(*carry, index)
-        return (after, memory), (emitted, (index, carry[0], arguments))
+        before, memory = carry
+        after, memory, emitted, arguments = march.forward(before, memory, index)
+        return (after, memory), (emitted, (index, before, arguments))
 
     (state, memory), (emitted, trail) = jax.lax.scan(step, (state, memory), first + jnp.arange(steps))
     return state, memory, emitted, trail
@@ -113,8 +117,9 @@ def _solve_forward(perturbed, varied, rest, memory, first, steps, block):
         return (after, memory, emitted), (trail, after, memory)
 
     def run_block(carry, start):
-        after, memory, emitted = plain(march, *carry, start, block)
-        return (after, memory), (emitted, (start, carry[0]))
+        before, memory = carry
+        after, memory, emitted = plain(march, before, memory, start, block)
+        return (after, memory), (emitted, (start, before))
 
     starts = first + block * jnp.arange(steps // block)
     (after, memory), (emitted, trail) = jax.lax.scan(run_block, (state, memory), starts)

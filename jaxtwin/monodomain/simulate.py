@@ -5,6 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -48,6 +49,7 @@ class Solution(eqx.Module):
     peak: Float[Array, ""]
 
 
+@eqx.filter_jit
 def spectral_bound(tissue: Tissue) -> Float[Array, ""]:
     """Bound of the spectrum of diffusion and reaction together, 1/ms: what limits an explicit step."""
     return Diffusion(tissue.space, tissue.diffusivity).spectral_bound() + tissue.ionic.stiffness()

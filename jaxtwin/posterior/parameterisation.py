@@ -51,10 +51,10 @@ class LogConductivity(AbstractParameterisation):
     """
 
     basis: Float[Array, "nodes terms"]
-    scar_basis: Float[Array, "nodes scar_terms"] | None
-    reference: float = eqx.field(static=True)
-    floor: float = eqx.field(static=True)
-    ceiling: float = eqx.field(static=True)
+    reference: float = eqx.field(static=True, kw_only=True)
+    floor: float = eqx.field(static=True, kw_only=True)
+    ceiling: float = eqx.field(static=True, kw_only=True)
+    scar_basis: Float[Array, "nodes scar_terms"] | None = None
     scar_depth: float = eqx.field(static=True, default=3.0)
     scar_bias: float = eqx.field(static=True, default=-3.0)
 
