@@ -31,11 +31,11 @@ def scaled_mass(
     """Lumped mass, raised at the nodes of the smallest cells until the total has grown by `fraction`.
 
     The spectrum of M^-1 K is bounded by the largest 2 K_ii/m_i, which a few slivers dictate. Raising m_i
-    there to 2 K_ii/c with one c for all is the least mass for the bound c; c never falls below three
-    times the median, so that uniform meshes stay as they are.
+    there to 2 K_ii/c with one c for all is the least mass for the bound c; c never falls below twice
+    the median, so that uniform meshes stay as they are.
     """
     ratio = 2.0 * stiffness / mass
-    low, high = 3.0 * float(np.median(ratio)), float(ratio.max())
+    low, high = 2.0 * float(np.median(ratio)), float(ratio.max())
     if high <= low:
         return mass
     for _ in range(60):
