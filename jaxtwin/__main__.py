@@ -94,7 +94,8 @@ def fit(case: CaseFile) -> None:
     target = loaded.path(loaded.output.folder)
     with run_folder(target) as folder, bar("fit", "preparing") as update:
         run_fit(loaded, folder, say, _of_iterations(update))
-    _print_summary(target, ("twin", "baselines", "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"))
+    _print_errors(target)
+    _print_summary(target, ("noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"))
 
 
 @app.command()
@@ -175,6 +176,24 @@ def _of_iterations(update: Callable[[float, float, str], None]):
         update(iteration, iterations, state)
 
     return report
+
+
+def _print_errors(folder: Path) -> None:
+    """What the twin and its rivals make of the points it saw, and of those it did not."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    scores = {"twin": summary["twin"]} | summary["baselines"]
+    heads = {
+        part: f"{part.replace('_', ' ')}, {score['points']} points" for part, score in scores["twin"].items()
+    }
+    table = Table("root-mean-square error, ms", *heads.values(), title_justify="left")
+    for name, score in scores.items():
+        table.add_row(name.replace("_", " "), *(_shown(score[part]) for part in heads))
+    Console(highlight=False).print(table)
+
+
+def _shown(score: dict) -> str:
+    missed = f" ({score['not_reached']} not reached)" if score["not_reached"] else ""
+    return f"{score['rmse_ms']:.2f}{missed}" if "rmse_ms" in score else "none reached"
 
 
 def _print_summary(folder: Path, keys: tuple[str, ...]) -> None:

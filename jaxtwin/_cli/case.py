@@ -118,7 +118,7 @@ class FitCase:
     parameterisation: str = setting("field", "log conductivity as", choices=("field", "regions", "uniform"))
     correlation_length_mm: float = setting(15.0, "of the Matern field", above=0.0)
     modes: int = setting(300, "terms of the field", least=2)
-    sd_log: float = setting(1.0, "prior standard deviation of log D around its level", above=0.0)
+    sd_log: float = setting(0.5, "prior standard deviation of log D around its level", above=0.0)
     scar: bool = setting(False, "estimate a scar field, 0 to 1, beside the conductivity")
     least_diffusivity_mm2_per_ms: float = setting(0.02, "floor, above numerical block", above=0.0)
     largest_diffusivity_mm2_per_ms: float = setting(

@@ -98,7 +98,7 @@ def per_region(mesh: Mesh, sd: float = 1.0) -> Float[Array, "nodes regions"]:
     return jnp.asarray(sd * share / share.sum(axis=1, keepdims=True), float)
 
 
-def field(modes: MaternModes, sd: float = 0.7, level_sd: float = 1.0) -> Float[Array, "nodes terms"]:
+def field(modes: MaternModes, sd: float = 0.5, level_sd: float = 1.0) -> Float[Array, "nodes terms"]:
     """The basis of a Matern field: a free level, `level_sd`, and variation around it, `sd`, both of log D."""
     level = jnp.full((modes.modes.shape[0], 1), level_sd, modes.modes.dtype)
     return jnp.concatenate([level, sd * modes.modes], axis=1)
