@@ -185,7 +185,7 @@ def _print_errors(folder: Path) -> None:
     heads = {
         part: f"{part.replace('_', ' ')}, {score['points']} points" for part, score in scores["twin"].items()
     }
-    table = Table("root-mean-square error, ms", *heads.values(), title_justify="left")
+    table = Table("RMSE, ms", *heads.values(), title_justify="left")
     for name, score in scores.items():
         table.add_row(name.replace("_", " "), *(_shown(score[part]) for part in heads))
     Console(highlight=False).print(table)
