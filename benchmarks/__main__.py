@@ -16,6 +16,7 @@ def main() -> int:
     of_claims = commands.add_parser("claims", help="run what is claimed and print it beside its bound")
     of_claims.add_argument("group", nargs="?", choices=claims.groups())
     of_claims.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results")
+    of_claims.add_argument("--only", default="", help="measure these commands, keep the others as stored")
     commands.add_parser("readme", help="write the table of figures in README.md from benchmarks/results")
     for group in claims.groups():
         module = import_module(f".{group}", __package__)
@@ -23,7 +24,7 @@ def main() -> int:
         one.add_argument("name", choices=module.BENCHMARKS)
     given = parser.parse_args()
     if given.command == "claims":
-        return claims.run(given.group, given.save)
+        return claims.run(given.group, given.save, given.only)
     if given.command == "readme":
         readme.write()
         return 0

@@ -65,11 +65,23 @@ def measure(command: str) -> dict[str, Any]:
     return json.loads(lines[-1])
 
 
-def run(group: str | None, save: bool) -> int:
-    """Measures the claims of a group (all where None) and prints the table. 1 where one is not met."""
+def stored(group: str) -> dict[str, Any]:
+    """Results kept from an earlier run: command -> result."""
+    path = HERE / "results" / f"{group}.json"
+    return json.loads(path.read_text("utf-8"))["results"] if path.is_file() else {}
+
+
+def run(group: str | None, save: bool, only: str = "") -> int:
+    """Measures the claims of a group (all where None) and prints the table. 1 where one is not met.
+
+    `only`: commands to measure are those with this text in them; the others keep their stored results.
+    """
     chosen = [c for c in load() if group in (None, c.group)]
     console, results = Console(), {}
-    for command in dict.fromkeys(c.command for c in chosen):
+    for claim in chosen:
+        if only not in claim.command and claim.command in stored(claim.group):
+            results[claim.command] = stored(claim.group)[claim.command]
+    for command in dict.fromkeys(c.command for c in chosen if only in c.command):
         console.print(f"running: {command}", highlight=False)
         begin = time.perf_counter()
         results[command] = measure(command) | {"wall_s": round(time.perf_counter() - begin, 1)}
@@ -78,7 +90,7 @@ def run(group: str | None, save: bool) -> int:
     table = Table("claim", "figure", "bound", "met")
     rows = []
     for claim in chosen:
-        result = results[claim.command]
+        result = results.get(claim.command, {"failed": "not run"})
         value = None if "failed" in result else claim.value(result)
         met = value is not None and claim.met(value)
         shown = "not measured" if value is None else f"{value:.4g} {claim.unit}".strip()
@@ -91,7 +103,7 @@ def run(group: str | None, save: bool) -> int:
             kept = {
                 "date": datetime.now(UTC).date().isoformat(),
                 "claims": [row for row in rows if row["group"] == name],
-                "results": {command: results[command] for command in sorted(commands)},
+                "results": {command: results[command] for command in sorted(commands & results.keys())},
             }
             (HERE / "results" / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     return 0 if all(row["met"] for row in rows) else 1

@@ -47,7 +47,7 @@ held_out_points = 500
 held_out_patch_fraction = 0.15
 seed = {seed}
 [fit]
-iterations = 50
+iterations = 80
 largest_diffusivity_mm2_per_ms = 3.0
 """
 
