@@ -71,6 +71,7 @@ class Twin(eqx.Module):
         times: Times,
         ratio: float = 1.0,
         mass_scaling: float = 0.005,
+        consistent_mass: float = 0.0,
         stepper: AbstractStepper | None = None,
         likelihood: StudentT | None = None,
         adjoint: AbstractAdjoint | None = None,
@@ -80,7 +81,7 @@ class Twin(eqx.Module):
                 f"an anisotropy ratio of {ratio}", "D along over D across of 1 or more", "Invert it"
             )
         self.mesh, self.ionic, self.conductivity, self.stimuli = mesh, ionic, conductivity, stimuli
-        self.space = Space(mesh, mass_scaling=mass_scaling)
+        self.space = Space(mesh, mass_scaling=mass_scaling, consistent_mass=consistent_mass)
         self.fibres = jnp.asarray(mesh.fibres, self.space.mass.dtype)
         self.ratio = jnp.asarray(ratio, self.space.mass.dtype)
         self.times = times

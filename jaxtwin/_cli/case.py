@@ -31,7 +31,7 @@ def setting(
 
 @dataclasses.dataclass(kw_only=True)
 class MeshCase:
-    """The heart: openCARP (.pts), VTK (.vtk .vtu .vtp) or any format meshio reads."""
+    """The heart: openCARP (.pts), VTK (.vtk .vtu .vtp) or Gmsh, STL, PLY, OBJ, Medit, XDMF, MED, Abaqus."""
 
     file: str = setting("", "path, relative to this file")
     unit: str = setting("auto", "unit of the points", choices=("auto", "um", "mm", "cm", "m"))
@@ -39,6 +39,9 @@ class MeshCase:
     refine: int = setting(0, "times every edge is halved", least=0, most=8)
     mass_scaling: float = setting(
         0.005, "fraction of mass that may be added at the smallest cells", least=0.0, most=1.0
+    )
+    consistent_mass: float = setting(
+        0.0, "share of the consistent mass matrix: 0 lumped, 0.5 least error of speed", least=0.0, most=0.5
     )
 
 

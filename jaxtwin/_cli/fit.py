@@ -109,7 +109,8 @@ def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, As
     twin = Twin(
         heart.mesh, ionic=ionic, conductivity=conductivity, stimuli=stimuli,
         times=beat(case, train, own_clock), ratio=case.tissue.anisotropy_ratio,
-        mass_scaling=case.mesh.mass_scaling, adjoint=Checkpointed(case.fit.gradient_memory_GB * 1e9),
+        mass_scaling=case.mesh.mass_scaling, consistent_mass=case.mesh.consistent_mass,
+        adjoint=Checkpointed(case.fit.gradient_memory_GB * 1e9),
     )  # fmt: skip
     warnings = [*data.notes, *build.check_step(case, twin.space)]
     case = build.resolved(case, time={"end_ms": twin.times.stop})

@@ -48,7 +48,7 @@ def run_simulate(case: Case, folder: Path, say: Say, progress: Callable[[float, 
     total = stimuli[0]
     for other in stimuli[1:]:
         total = total + other
-    space = Space(heart.mesh, mass_scaling=case.mesh.mass_scaling)
+    space = Space(heart.mesh, mass_scaling=case.mesh.mass_scaling, consistent_mass=case.mesh.consistent_mass)
     warnings = build.check_step(case, space)
     tensor = diffusion_tensor(
         heart.mesh.fibres, jnp.asarray(along, space.mass.dtype), case.tissue.anisotropy_ratio

@@ -1,4 +1,4 @@
-"""The anisotropic Laplacian M_L^-1 div(D grad u) as a sparse product."""
+"""Sparse products in difference form: diffusion, and what lumping took from the mass matrix."""
 
 from collections.abc import Iterator
 
@@ -18,11 +18,19 @@ def edge_conductances(space: Space, diffusivity: Float[Array, "cells dim dim"]) 
     return jnp.append(entry, 0.0)[space.edge_terms].sum(axis=0)
 
 
-class Diffusion(eqx.Module):
-    """u -> M_L^-1 div(D grad u) with no flux through the boundary.
+def edge_masses(space: Space) -> Float[Array, " edges"]:
+    """Off-diagonal entries of the consistent mass matrix, |c|/((d + 1)(d + 2)) summed over the cells c."""
+    corners = space.cells.shape[1]
+    pairs = corners * (corners - 1) // 2
+    entry = jnp.repeat(space.measures / (corners * (corners + 1)), pairs)
+    return jnp.append(entry, 0.0)[space.edge_terms].sum(axis=0)
 
-    (A u)_i = 1/m_i sum_j k_ij (u_j - u_i): the difference form is exact on constants in any precision,
-    and k is symmetric, so that A is self-adjoint in the inner product of M.
+
+class EdgeOperator(eqx.Module):
+    """(A u)_i = 1/m_i sum_j k_ij (u_j - u_i), with one number k for each edge of the mesh.
+
+    The difference form is exact on constants in any precision, and k is symmetric, so that A is
+    self-adjoint in the inner product of M.
 
     - `slices`: neighbours; `conductances`: k, one (slots, run) array per slice; `inverse_mass`: (nodes,).
     """
@@ -31,9 +39,9 @@ class Diffusion(eqx.Module):
     conductances: tuple[Float[Array, "slots run"], ...]
     inverse_mass: Float[Array, " nodes"]
 
-    def __init__(self, space: Space, diffusivity: Float[Array, "cells dim dim"]):
+    def __init__(self, space: Space, of_edges: Float[Array, " edges"]):
         self.slices = space.slices
-        conductance = jnp.append(edge_conductances(space, diffusivity), 0.0)
+        conductance = jnp.append(of_edges, 0.0)
         self.conductances = tuple(conductance[s.edges] for s in space.slices)
         self.inverse_mass = 1.0 / space.mass
 
@@ -61,3 +69,18 @@ class Diffusion(eqx.Module):
         return jnp.max(
             2.0 * self.inverse_mass * jnp.concatenate([jnp.abs(k).sum(axis=0) for k in self.conductances])
         )
+
+
+def diffusion_operator(space: Space, diffusivity: Float[Array, "cells dim dim"]) -> EdgeOperator:
+    """u -> M_L^-1 div(D grad u) with no flux through the boundary."""
+    return EdgeOperator(space, edge_conductances(space, diffusivity))
+
+
+def dispersion_operator(space: Space, share: float) -> EdgeOperator:
+    """v -> E v = share M_L^-1 (M_L - M_C) v, with M_C the consistent mass matrix.
+
+    (I + E) M_L^-1 is the inverse of the blend (1 - share) M_L + share M_C to first order in E. Lumped mass
+    slows a wave and consistent mass speeds it up by the same leading term: at a share of 1/2 it cancels.
+    E has no negative eigenvalue and none above share (d + 1)/(d + 2).
+    """
+    return EdgeOperator(space, -share * edge_masses(space))

@@ -75,13 +75,24 @@ class Space(eqx.Module):
     slices: tuple[Slice, ...]
     edge_terms: Int[Array, "terms edges"]
     added_mass: float = eqx.field(static=True)
+    consistent_mass: float = eqx.field(static=True)
 
-    def __init__(self, mesh: Mesh, *, mass_scaling: float = 0.0, dtype=None):
-        """`mass_scaling`: fraction of mass that may be added, in all, to the nodes of the smallest cells.
+    def __init__(self, mesh: Mesh, *, mass_scaling: float = 0.0, consistent_mass: float = 0.0, dtype=None):
+        """`consistent_mass`: share of the consistent mass matrix in the blend with the lumped one, 0 to 0.5.
+        At 0.5 the leading error of the speed of a wave cancels, for one more sparse product in each step.
+
+        `mass_scaling`: fraction of mass that may be added, in all, to the nodes of the smallest cells.
 
         They alone would dictate the time step; see `scaled_mass`. `dtype` is the precision of the solve;
         JAX's default float where none is given.
         """
+        if not 0.0 <= consistent_mass <= 0.5:
+            raise InputError(
+                f"a share of the consistent mass of {consistent_mass}",
+                "0 to 0.5",
+                "Choose 0.5, or 0 for lumped",
+            )
+        self.consistent_mass = float(consistent_mass)
         real = jnp.zeros((), dtype or float).dtype
         mass = lumped_mass(mesh)
         if not (mesh.measures > 0).all() or not (mass > 0).all():

@@ -134,13 +134,14 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
     trail, after, end_memory = residuals
 
     def step(carry, scanned):
-        after, state_bar, memory_bar, w_bar, slots_bar = carry
+        after, state_bar, memory_bar, source_bar, w_bar, slots_bar = carry
         (index, before, arguments), emitted_bar = scanned
-        w_more, slots_more, state_bar, memory_bar = march.backward(
-            wanted, fixed, before, index, arguments, after, end_memory, (state_bar, memory_bar, emitted_bar)
-        )
+        w_more, slots_more, state_bar, memory_bar, source_bar = march.backward(
+            wanted, fixed, before, index, arguments, after, end_memory, source_bar,
+            (state_bar, memory_bar, emitted_bar),
+        )  # fmt: skip
         w_bar, slots_bar = jax.tree.map(jnp.add, (w_bar, slots_bar), (w_more, slots_more))
-        return (before, state_bar, memory_bar, w_bar, slots_bar), None
+        return (before, state_bar, memory_bar, source_bar, w_bar, slots_bar), None
 
     def run_block(carry, scanned):
         (start, before), emitted_bar = scanned
@@ -153,11 +154,11 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
         lambda shape, bar: jnp.zeros(shape.shape, shape.dtype) if bar is None else bar, shapes, cotangents
     )
     zeros = jax.tree.map(jnp.zeros_like, wanted)
-    carry = after, state_bar, memory_bar, zeros, march.no_slots()
+    carry = after, state_bar, memory_bar, march.no_source(), zeros, march.no_slots()
     if block == steps:
         carry, _ = jax.lax.scan(step, carry, (trail, emitted_bar), reverse=True)
     else:
         emitted_bar = jax.tree.map(lambda e: e.reshape(-1, block, *e.shape[1:]), emitted_bar)
         carry, _ = jax.lax.scan(run_block, carry, (trail, emitted_bar), reverse=True)
-    _, state_bar, _, w_bar, slots_bar = carry
-    return march.stack_slots(slots_bar), w_bar, state_bar
+    _, state_bar, _, source_bar, w_bar, slots_bar = carry
+    return march.stack_slots(slots_bar), w_bar, march.source_transpose(state_bar, source_bar)

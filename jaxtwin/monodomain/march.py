@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..fem import Diffusion
+from ..fem import EdgeOperator
 from .recorder import AbstractRecorder, Step
 from .stepper import AbstractStepper, Reaction, State
 
@@ -17,10 +17,13 @@ Memory = tuple[Any, ...]
 class March(eqx.Module):
     """What a solve needs besides the state: operators, cells, recorders, and the grid in time.
 
-    Step i runs from `start` + i `dt`, ms.
+    Step i runs from `start` + i `dt`, ms. `dispersion`: E, what lumping took from the mass matrix, or None.
+    E A u enters each step as a source, from A u at its start: the error of that, first order in dt, is one
+    of a term that is itself of second order in the edge.
     """
 
-    diffusion: Diffusion
+    diffusion: EdgeOperator
+    dispersion: EdgeOperator | None
     mass: Float[Array, " nodes"]
     reaction: Reaction
     recorders: tuple[AbstractRecorder, ...]
@@ -62,6 +65,24 @@ class March(eqx.Module):
             start += slots
         return tuple(stacked)
 
+    def source(self, state: State):
+        """E A u at the start of a step, gathered from a loop-carried buffer."""
+        return 0.0 if self.dispersion is None else self.dispersion(state.diffusion)
+
+    def no_source(self):
+        """The cotangent of the source after the last step."""
+        return None if self.dispersion is None else jnp.zeros_like(self.mass)
+
+    def source_transpose(self, state_bar: State, source_bar) -> State:
+        """The cotangent of a state with what flows into it through `source` of the next step.
+
+        `source_bar`: that of the next step, divided by the mass; E is self-adjoint as A is.
+        """
+        if self.dispersion is None:
+            return state_bar
+        more = self.mass * self.dispersion(source_bar)
+        return eqx.tree_at(lambda s: s.diffusion, state_bar, state_bar.diffusion + more)
+
     def leave(self, reaction: Reaction, state: State, drive, y, product, memory: Memory, time):
         """The state at the end of a step, what the recorders remember, and what they emit."""
         gate = reaction.ionic.relax(state.gate, state.u, y, self.dt)
@@ -79,7 +100,7 @@ class March(eqx.Module):
         buffer: XLA would otherwise fuse the stage before into every neighbour's gather.
         """
         stepper, time = self.stepper, self.time(index)
-        entry, y = stepper.enter(self.reaction, state, time, self.dt)
+        entry, y = stepper.enter(self.reaction, state, self.source(state), time, self.dt)
 
         def stage(carry, row):
             y, y_before, _ = carry
@@ -91,12 +112,13 @@ class March(eqx.Module):
         after, memory, emitted = self.leave(self.reaction, state, entry.drive, y, product, memory, time)
         return after, memory, emitted, arguments
 
-    def backward(self, wanted, fixed, state, index, arguments, after, memory, cotangents):
+    def backward(self, wanted, fixed, state, index, arguments, after, memory, source_bar, cotangents):
         """The transpose of `forward` at a known step.
 
         `wanted`, `fixed`: the leaves of the reaction to differentiate, and the others. `cotangents`: of
-        the new state, the new memory and what was emitted. Returns those of `wanted`, of the conductances
-        (one array a slot, so that each is written once and in place), of the old state and the old memory.
+        the new state, the new memory and what was emitted; `source_bar`: of the source of the next step.
+        Returns those of `wanted`, of the conductances (one array a slot, so that each is written once and in
+        place), of the old state, the old memory and the source of this step.
         `memory` is that at the end of the solve: the updates of recorders are idempotent.
 
         A = M^-1 K is self-adjoint in the inner product of M, so with cotangents divided by the mass the
@@ -108,12 +130,14 @@ class March(eqx.Module):
             return eqx.combine(w, fixed)
 
         (entry, _), enter_transpose = jax.vjp(
-            lambda w, s: stepper.enter(reaction(w), s, time, dt), wanted, state
+            lambda w, s, c: stepper.enter(reaction(w), s, c, time, dt), wanted, state, self.source(state)
         )
         _, leave_transpose = jax.vjp(
             lambda w, s, j, y, p, m: self.leave(reaction(w), s, j, y, p, m, time),
             wanted, state, entry.drive, after.u, after.diffusion, memory,
         )  # fmt: skip
+        after_bar, *rest = cotangents
+        cotangents = (self.source_transpose(after_bar, source_bar), *rest)
         w_bar, state_bar, drive_bar, y_bar, product_bar, memory_bar = leave_transpose(cotangents)
 
         rows = self.rows()
@@ -149,7 +173,8 @@ class March(eqx.Module):
         )
         entry_bar = jax.tree.map(lambda e: mass * e, entry_bar)
         entry_bar = eqx.tree_at(lambda e: e.drive, entry_bar, entry_bar.drive + drive_bar)
-        w_more, state_more = enter_transpose((entry_bar, mass * q))
+        w_more, state_more, source_bar = enter_transpose((entry_bar, mass * q))
         w_bar, state_bar = jax.tree.map(jnp.add, (w_bar, state_bar), (w_more, state_more))
         state_bar = eqx.tree_at(lambda s: s.u, state_bar, state_bar.u + mass * q_before)
-        return w_bar, slots_bar, state_bar, memory_bar
+        source_bar = None if self.dispersion is None else source_bar / mass
+        return w_bar, slots_bar, state_bar, memory_bar, source_bar

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._results import InputError, SolveError
-from ..fem import Diffusion
+from ..fem import diffusion_operator, dispersion_operator
 from .adjoint import AbstractAdjoint, Checkpointed, ForwardMode
 from .march import March
 from .recorder import AbstractRecorder
@@ -52,7 +52,7 @@ class Solution(eqx.Module):
 @eqx.filter_jit
 def spectral_bound(tissue: Tissue) -> Float[Array, ""]:
     """Bound of the spectrum of diffusion and reaction together, 1/ms: what limits an explicit step."""
-    return Diffusion(tissue.space, tissue.diffusivity).spectral_bound() + tissue.ionic.stiffness()
+    return diffusion_operator(tissue.space, tissue.diffusivity).spectral_bound() + tissue.ionic.stiffness()
 
 
 def _with_stages(stepper: AbstractStepper, tissue: Tissue, dt: float) -> AbstractStepper:
@@ -74,8 +74,11 @@ def _with_stages(stepper: AbstractStepper, tissue: Tissue, dt: float) -> Abstrac
 
 
 def _march(tissue: Tissue, stepper: AbstractStepper, times: Times, recorders) -> March:
+    space = tissue.space
+    share = space.consistent_mass
     return March(
-        Diffusion(tissue.space, tissue.diffusivity), tissue.space.mass,
+        diffusion_operator(space, tissue.diffusivity),
+        dispersion_operator(space, share) if share > 0 else None, space.mass,
         Reaction(tissue.ionic, tissue.stimulus), recorders, stepper,
         jnp.asarray(times.start, tissue.space.mass.dtype), times.dt,
     )  # fmt: skip

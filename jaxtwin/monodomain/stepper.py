@@ -62,8 +62,11 @@ class AbstractStepper(eqx.Module):
         """A row of numbers per stage, handed to `stage`."""
 
     @abstractmethod
-    def enter(self, reaction: Reaction, state: State, time, dt: float) -> tuple[Any, Any]:
-        """The entry of the step and the argument of its first product."""
+    def enter(self, reaction: Reaction, state: State, source, time, dt: float) -> tuple[Any, Any]:
+        """The entry of the step and the argument of its first product.
+
+        `source`: du/dt beyond diffusion, reaction and stimulus, constant in the step; (nodes,) or 0.
+        """
 
     @abstractmethod
     def stage(self, reaction: Reaction, entry, y, y_before, product, row, dt: float):
@@ -136,8 +139,8 @@ class RungeKuttaChebyshev(AbstractStepper):
         rows = np.stack([1.0 - mu - nu, mu, nu, step, -a[j - 1] * step], 1)
         return np.concatenate([rows, [[0.0, 1.0, 0.0, 0.0, 0.0]]])
 
-    def enter(self, reaction, state, time, dt):
-        drive = reaction.stimulus.mean(time, dt)
+    def enter(self, reaction, state, source, time, dt):
+        drive = reaction.stimulus.mean(time, dt) + source
         slope = state.diffusion + reaction.ionic.reaction(state.u, state.gate) + drive
         middle = reaction.ionic.relax(state.gate, state.u, state.u + 0.5 * dt * slope, 0.5 * dt)
         rate = state.diffusion + reaction.ionic.reaction(state.u, middle) + drive

@@ -118,13 +118,14 @@ def derivative_errors(model: type[AbstractIonicModel]) -> dict[str, dict[str, di
     return table
 
 
-def transpose_error(mesh_name: str, memory: float) -> dict[str, float]:
+def transpose_error(mesh_name: str, memory: float, consistent_mass: float = 0.0) -> dict[str, float]:
     """The hand-written transpose against plain autodiff, per parameter, relative to its largest entry.
 
     `memory`, bytes: with 1e9 the trajectory is stored, with 6e5 it is computed again in blocks.
+    `consistent_mass`: see `Space`.
     """
     mesh = DERIVATIVE_MESHES[mesh_name]()
-    space, theta = Space(mesh), _parameters(mesh)
+    space, theta = Space(mesh, consistent_mass=consistent_mass), _parameters(mesh)
 
     def gradient(adjoint):
         return jax.jit(

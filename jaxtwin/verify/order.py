@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import spsolve
 
 from ..anatomy import sheet
-from ..fem import Diffusion, Space, lumped_mass
+from ..fem import Space, diffusion_operator, lumped_mass
 from ..ionic import ModifiedMitchellSchaeffer
 from ..monodomain import RungeKuttaChebyshev, State, Times, Tissue, diffusion_tensor, simulate
 from .exact import STEADY, Manufactured, Steady
@@ -36,7 +36,7 @@ def _steady_error(exact: Steady) -> float:
 
     The lumped operator alone is not consistent node by node on unstructured meshes; the solution is.
     """
-    diffusion = Diffusion(Space(exact.mesh), jnp.asarray(exact.tensor))
+    diffusion = diffusion_operator(Space(exact.mesh), jnp.asarray(exact.tensor))
     rows, columns, values, start = [], [], [], 0
     for piece, conductance in zip(diffusion.slices, diffusion.conductances, strict=True):
         slots, run = piece.neighbours.shape
@@ -60,7 +60,7 @@ def temporal_order() -> dict[str, Order]:
     # short gate times, so that an error in the gate is an error one sees
     ionic = ModifiedMitchellSchaeffer(tau_in=0.6, tau_out=4.0, tau_open=8.0, tau_close=10.0, a=0.13)
     shape = jnp.asarray(0.35 + 0.1 * np.cos(np.pi * mesh.points[:, 0] / 2.0))
-    exact = Manufactured(shape, Diffusion(space, tensor)(shape), ionic, 4.0)
+    exact = Manufactured(shape, diffusion_operator(space, tensor)(shape), ionic, 4.0)
     begin = State(exact.u(jnp.asarray(0.0)), exact.gate(jnp.asarray(0.0)), exact.diffused * 0.2)
     tissue, stop = Tissue(space, ionic, tensor, exact), jnp.asarray(exact.stop)
     steps = (0.4, 0.2, 0.1, 0.05)

@@ -8,7 +8,7 @@ from scipy.linalg import eigh
 
 import jaxtwin as jt
 from jaxtwin.anatomy import Mesh
-from jaxtwin.fem import Diffusion, Space, lumped_mass
+from jaxtwin.fem import Space, diffusion_operator, dispersion_operator, lumped_mass
 from jaxtwin.fem.diffusion import edge_conductances
 
 
@@ -45,10 +45,27 @@ def stiffness(mesh: Mesh, tensor: np.ndarray) -> np.ndarray:
     return total
 
 
+@pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES.keys())
+def test_dispersion_is_what_lumping_took_from_the_mass_matrix(mesh):
+    """Against the consistent mass matrix summed cell by cell; eigenvalues from 0 to share (d+1)/(d+2)."""
+    nodes, corners = len(mesh.points), mesh.corners
+    consistent = np.zeros((nodes, nodes))
+    for cell, size in zip(mesh.cells, mesh.measures, strict=True):
+        consistent[np.ix_(cell, cell)] += size / (corners * (corners + 1)) * (1 + np.eye(corners))
+    mass = lumped_mass(mesh)
+    lost = 0.5 * (np.diag(mass) - consistent)
+    v = np.random.default_rng(3).normal(size=nodes)
+    product = eqx.filter_jit(dispersion_operator(Space(mesh), 0.5))(jnp.asarray(v))
+    np.testing.assert_allclose(product, lost @ v / mass, atol=1e-12)
+    values = eigh(lost, np.diag(mass), eigvals_only=True)
+    assert values[0] > -1e-12
+    assert values[-1] <= 0.5 * corners / (corners + 1) + 1e-12
+
+
 @eqx.filter_jit
 def everything(space: Space, tensor, u):
     """The product, the edge entries, the differences and the bound, in one compilation a mesh."""
-    diffusion = Diffusion(space, tensor)
+    diffusion = diffusion_operator(space, tensor)
     differences = [jnp.stack(rows) for rows in diffusion.differences(u)]
     return diffusion(u), edge_conductances(space, tensor), differences, diffusion.spectral_bound()
 

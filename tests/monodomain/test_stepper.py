@@ -24,7 +24,7 @@ class Decay(jt.MitchellSchaeffer):
         return -self.rate * u
 
 
-def one_step(stages: int, diffusion, rate=0.0, drive=0.0) -> np.ndarray:
+def one_step(stages: int, diffusion, rate=0.0, drive=0.0, source=0.0) -> np.ndarray:
     """y after one step of 1 ms from y = 1, each node its own equation y' = (diffusion - rate) y + drive."""
     stepper = RungeKuttaChebyshev(stages)
     diffusion = jnp.asarray(diffusion, float)
@@ -35,7 +35,7 @@ def one_step(stages: int, diffusion, rate=0.0, drive=0.0) -> np.ndarray:
 
     @jax.jit
     def step(begin, diffusion, rows):
-        entry, y = stepper.enter(reaction, begin, jnp.asarray(0.0), 1.0)
+        entry, y = stepper.enter(reaction, begin, source, jnp.asarray(0.0), 1.0)
 
         def stage(carry, row):
             y, before, _ = carry
@@ -63,6 +63,14 @@ def test_stable_on_all_of_the_claimed_interval_and_no_further(stages):
     assert size[:-1].max() < 1.0
     assert size[1300:3800].max() < 0.97
     assert size[-1] > 1.0
+
+
+@pytest.mark.parametrize("stages", STAGES)
+@pytest.mark.parametrize("lost", [0.1, 0.4])
+def test_stable_with_what_lumping_took_as_a_source(stages, lost):
+    """E A u held through the step, for the eigenvalues of E up to its largest, 0.4 on tetrahedra."""
+    z = -np.linspace(1e-3, RungeKuttaChebyshev(stages).reach(), 4000)
+    assert np.abs(one_step(stages, z, source=jnp.asarray(lost * z))).max() < 1.0
 
 
 @pytest.mark.parametrize("stages", [2, 3, 7, 20])
