@@ -124,10 +124,10 @@ def scar_map(
     mesh: Mesh,
     probability: Num[np.ndarray | Array, " entries"],
     *,
-    title: str = "Probability of scar",
+    title: str = "Share of scar",
     views: str = "principal",
 ) -> Figure:
-    """Probability of scar per node or cell, 0 to 1."""
+    """Share of scar per node or cell, 0 to 1."""
     values = _field(mesh, probability)
     low, high = _range(values)
     if low < -1e-6 or high > 1 + 1e-6:
@@ -137,7 +137,7 @@ def scar_map(
     canvas = panels(mesh, title, views)
     norm = Normalize(0.0, 1.0)
     paint(canvas, values, norm, SCAR)
-    colour_bar(canvas, norm, SCAR, "Probability of scar (0 to 1)")
+    colour_bar(canvas, norm, SCAR, "Share of scar (0 to 1)")
     return canvas.figure
 
 
