@@ -159,12 +159,14 @@ class Twin(eqx.Module):
 
         def assess(theta: Theta) -> Assessment:
             loss, gradient = _prior(theta)
-            captured, squares = 0, 0.0
+            captured, squares = jnp.asarray(0), jnp.zeros_like(loss)
             for k, (stimulus, observation) in enumerate(zip(self.stimuli, observations, strict=True)):
                 (more, (hits, square)), slope = _misfit(theta, self, stimulus, observation, jnp.asarray(k))
-                loss, gradient = loss + more, jax.tree.map(jnp.add, gradient, slope)
-                captured, squares = captured + int(hits), squares + float(square)
-            return Assessment(float(loss), gradient, captured, (squares / max(captured, 1)) ** 0.5)
+                loss, captured, squares = loss + more, captured + hits, squares + square
+                gradient = jax.tree.map(jnp.add, gradient, slope)
+            # the host waits here, once for all maps
+            loss, captured, squares = jax.device_get((loss, captured, squares))
+            return Assessment(float(loss), gradient, int(captured), float(squares / max(captured, 1)) ** 0.5)
 
         return assess
 

@@ -125,7 +125,7 @@ def test_silent_points_raise_the_loss_where_the_simulation_activates_them(unifor
     assert losses[0].captured == losses[1].captured
 
 
-def test_maps_of_different_length_share_one_program(uniform):
+def test_a_map_without_a_point_does_not_stop_the_others(uniform):
     """The first map without a point is no reason to stop: the second is fitted."""
     twin, truth, data, _ = uniform
     second = data.subset(data.map_index == 1)

@@ -40,15 +40,17 @@ from .simulate import Say
 
 def parameterisation(case: Case, mesh, reference: float) -> LogConductivity:
     """What the [fit] table of a case asks for."""
-    f, scar = case.fit, None
-    basis = (
-        uniform(len(mesh.points), f.sd_log) if f.parameterisation == "uniform" else per_region(mesh, f.sd_log)
-    )
+    f, modes = case.fit, None
     if f.parameterisation == "field" or f.scar:
         count = min(f.modes, len(mesh.points) // 3)
         modes = matern_modes(mesh, correlation_length=f.correlation_length_mm, count=count)
-        basis = field(modes, f.sd_log) if f.parameterisation == "field" else basis
-        scar = field(modes, sd=6.0, level_sd=1.0) if f.scar else None
+    if f.parameterisation == "field" and modes is not None:
+        basis = field(modes, f.sd_log)
+    elif f.parameterisation == "regions":
+        basis = per_region(mesh, f.sd_log)
+    else:
+        basis = uniform(len(mesh.points), f.sd_log)
+    scar = field(modes, sd=6.0, level_sd=1.0) if f.scar and modes is not None else None
     return LogConductivity(
         basis, scar_basis=scar, reference=reference,
         floor=f.least_diffusivity_mm2_per_ms, ceiling=f.largest_diffusivity_mm2_per_ms,
