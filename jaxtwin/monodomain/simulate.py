@@ -91,12 +91,17 @@ def _begin(march: March, state: State | None):
 
 
 @eqx.filter_jit
+def _solution(recorders, state, memory, emitted, dt: float) -> Solution:
+    records = tuple(r.read(m, e, dt) for r, m, e in zip(recorders, memory, emitted, strict=True))
+    return Solution(state, records, jnp.max(jnp.abs(jax.lax.stop_gradient(state.u))))
+
+
+@eqx.filter_jit
 def _simulate(tissue, stepper, times: Times, recorders, state, adjoint: AbstractAdjoint) -> Solution:
     march = _march(tissue, stepper, times, recorders)
     state, memory = _begin(march, state)
     state, memory, emitted = adjoint.run(march, state, memory, jnp.asarray(0), times.steps)
-    records = tuple(r.read(m, e, times.dt) for r, m, e in zip(recorders, memory, emitted, strict=True))
-    return Solution(state, records, jnp.max(jnp.abs(jax.lax.stop_gradient(state.u))))
+    return _solution(recorders, state, memory, emitted, times.dt)
 
 
 def simulate(
@@ -148,8 +153,7 @@ def simulate_in_parts(
         state, memory, emitted = _advance(march, state, memory, jnp.asarray(first), steps)
         time = times.start + (first + steps) * times.dt
         _check(state, time)
-        records = tuple(r.read(m, e, times.dt) for r, m, e in zip(recorders, memory, emitted, strict=True))
-        yield time, Solution(state, records, jnp.max(jnp.abs(state.u)))
+        yield time, _solution(recorders, state, memory, emitted, times.dt)
 
 
 def _check(state: State, time: float) -> None:
