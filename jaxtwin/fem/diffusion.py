@@ -1,13 +1,15 @@
 """Sparse products in difference form: diffusion, and what lumping took from the mass matrix."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt
 
-from .space import Slice, Space
+from .layout import Layout
+from .space import Space
 
 
 def edge_conductances(space: Space, diffusivity: Float[Array, "cells dim dim"]) -> Float[Array, " edges"]:
@@ -26,54 +28,92 @@ def edge_masses(space: Space) -> Float[Array, " edges"]:
     return jnp.append(entry, 0.0)[space.edge_terms].sum(axis=0)
 
 
+def at(u: Float[Array, " nodes"], nodes: UInt[Array, " run"]) -> Float[Array, " run"]:
+    """u[nodes]; `jnp` indexing would look at the sign of each index and wrap it."""
+    dims = jax.lax.GatherDimensionNumbers(
+        offset_dims=(), collapsed_slice_dims=(0,), start_index_map=(0,)
+    )  # fmt: skip
+    return jax.lax.gather(
+        u, nodes[:, None], dims, (1,), mode=jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
+    )  # fmt: skip
+
+
 class EdgeOperator(eqx.Module):
-    """(A u)_i = 1/m_i sum_j k_ij (u_j - u_i), with one number k for each edge of the mesh.
+    """(A u)_i = sum_j w_ij (u_j - u_i), w_ij = k_ij/m_i, with one number k for each edge of the mesh.
 
     The difference form is exact on constants in any precision, and k is symmetric, so that A is
     self-adjoint in the inner product of M.
 
-    - `slices`: neighbours; `conductances`: k, one (slots, run) array per slice; `inverse_mass`: (nodes,).
+    - `of_edges`: k, (edges,). `inverse_mass`: (nodes,). `layout`: see `Space`.
+    - `weights`: w, one (slots, run) array per slice.
     """
 
-    slices: tuple[Slice, ...]
-    conductances: tuple[Float[Array, "slots run"], ...]
+    of_edges: Float[Array, " edges"]
     inverse_mass: Float[Array, " nodes"]
+    layout: Layout
+    weights: tuple[Float[Array, "slots run"], ...]
 
-    def __init__(self, space: Space, of_edges: Float[Array, " edges"]):
-        self.slices = space.slices
-        conductance = jnp.append(of_edges, 0.0)
-        self.conductances = tuple(conductance[s.edges] for s in space.slices)
-        self.inverse_mass = 1.0 / space.mass
+    def __init__(
+        self, of_edges: Float[Array, " edges"], inverse_mass: Float[Array, " nodes"], layout: Layout
+    ):
+        self.of_edges, self.inverse_mass, self.layout = of_edges, inverse_mass, layout
+        k = jnp.append(of_edges, 0.0)
+        self.weights = tuple(inverse_mass[run][None] * k[piece.edges] for run, piece in layout.runs())
 
-    def differences(self, u: Float[Array, " nodes"]) -> Iterator[list[Float[Array, " run"]]]:
-        """For each slice and slot, u at the neighbour less u at the node."""
-        start = 0
-        for piece in self.slices:
-            own = u[start : start + piece.neighbours.shape[1]]
-            yield [u[row] - own for row in piece.neighbours]
-            start += piece.neighbours.shape[1]
+    def with_edges(self, of_edges: Float[Array, " edges"]) -> "EdgeOperator":
+        """The same operator with other numbers on its edges."""
+        return EdgeOperator(of_edges, self.inverse_mass, self.layout)
 
     def __call__(self, u: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
-        # unrolled over the slots, so that each slice is one loop and fuses with what stands around it
-        fluxes = [
-            sum(
-                (k * d for k, d in zip(conductance[1:], difference[1:], strict=True)),
-                conductance[0] * difference[0],
-            )
-            for conductance, difference in zip(self.conductances, self.differences(u), strict=True)
+        return self.then(lambda product: product, u)
+
+    def then(self, local: Callable[..., Array], u: Float[Array, " nodes"], *fields) -> Float[Array, " nodes"]:
+        """local(A u, *fields), where `local` acts node by node.
+
+        `fields`: PyTrees of (nodes,) arrays and of anything else, which every node shares. Slice by slice,
+        unrolled over the slots, so that each slice is one loop over its nodes from gather to result. With
+        `local` after the slices were joined, that loop would ask of each node to which slice it belongs.
+        """
+        nodes, pieces = self.inverse_mass.shape[0], []
+        for (run, piece), weights in zip(self.layout.runs(), self.weights, strict=True):
+            own = u[run]
+            terms = [w * (at(u, row) - own) for w, row in zip(weights, piece.neighbours, strict=True)]
+            here = jax.tree.map(lambda x, r=run: x[r] if jnp.shape(x)[:1] == (nodes,) else x, fields)
+            pieces.append(local(sum(terms[1:], terms[0]), *here))
+        return jnp.concatenate(pieces)
+
+    def edge_products(self, scales, qs, ys) -> list[Array]:
+        """sum over r of scales_r (q_j - q_i)_r (y_j - y_i)_r: an array for each owned slot, and the loose."""
+
+        def products(difference: Callable[[Array], Array]) -> Array:
+            terms = [s * (difference(q) * difference(y)) for s, q, y in zip(scales, qs, ys, strict=True)]
+            return sum(terms[1:], terms[0])
+
+        rows = [
+            products(lambda v, r=run, row=row: at(v, row) - v[r])
+            for run, piece in self.layout.runs()
+            for row in piece.neighbours[: piece.owned]
         ]
-        return self.inverse_mass * jnp.concatenate(fluxes)
+        return [*rows, products(lambda v: at(v, self.layout.loose[1]) - at(v, self.layout.loose[0]))]
+
+    def no_products(self) -> list[Array]:
+        """Zeros in the shape of `edge_products`."""
+        zero = self.inverse_mass.dtype
+        sizes = [p.neighbours.shape[1] for p in self.layout.slices for _ in range(p.owned)]
+        return [jnp.zeros(size, zero) for size in (*sizes, self.layout.loose.shape[1])]
+
+    def to_edges(self, rows: list[Array]) -> Float[Array, " edges"]:
+        """The numbers of the edges, from those of the slots and of the loose ones."""
+        return jnp.concatenate(rows)[self.layout.owners]
 
     def spectral_bound(self) -> Float[Array, ""]:
         """An upper bound of the largest eigenvalue of -A (Gershgorin), 1/ms."""
-        return jnp.max(
-            2.0 * self.inverse_mass * jnp.concatenate([jnp.abs(k).sum(axis=0) for k in self.conductances])
-        )
+        return 2.0 * jnp.max(jnp.concatenate([jnp.abs(w).sum(axis=0) for w in self.weights]))
 
 
 def diffusion_operator(space: Space, diffusivity: Float[Array, "cells dim dim"]) -> EdgeOperator:
     """u -> M_L^-1 div(D grad u) with no flux through the boundary."""
-    return EdgeOperator(space, edge_conductances(space, diffusivity))
+    return EdgeOperator(edge_conductances(space, diffusivity), 1.0 / space.mass, space.layout)
 
 
 def dispersion_operator(space: Space, share: float) -> EdgeOperator:
@@ -83,4 +123,4 @@ def dispersion_operator(space: Space, share: float) -> EdgeOperator:
     slows a wave and consistent mass speeds it up by the same leading term: at a share of 1/2 it cancels.
     E has no negative eigenvalue and none above share (d + 1)/(d + 2).
     """
-    return EdgeOperator(space, -share * edge_masses(space))
+    return EdgeOperator(-share * edge_masses(space), 1.0 / space.mass, space.layout)

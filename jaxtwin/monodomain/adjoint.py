@@ -66,7 +66,7 @@ class Checkpointed(AbstractAdjoint):
     def block(self, march: March, state: State, memory: Memory, steps: int) -> int:
         """Steps per block."""
         start = nbytes(state)
-        inside = start + march.rows().shape[0] * nbytes(state.u)
+        inside = start + (march.rows().shape[0] - 1) * nbytes(state.u)
         lengths = divisors(steps)
         need = {k: k * inside + (steps // k if k < steps else 0) * start for k in lengths}
         fitting = [k for k in lengths if need[k] <= self.memory]
@@ -80,15 +80,17 @@ class Checkpointed(AbstractAdjoint):
         return max(fitting)
 
     def run(self, march, state, memory, first, steps):
-        varied = march.diffusion.conductances, march.reaction, state
-        rest = eqx.tree_at(lambda m: (m.diffusion.conductances, m.reaction), march, (None, None))
+        varied = march.diffusion.of_edges, march.reaction, state
+        where = lambda m: (m.diffusion.of_edges, m.diffusion.weights, m.reaction)  # noqa: E731
+        rest = eqx.tree_at(where, march, (None, None, None))
         return _solve(varied, rest, memory, first, steps, self.block(march, state, memory, steps))
 
 
 def _whole(varied, rest: March) -> tuple[March, State]:
-    conductances, reaction, state = varied
-    where = lambda m: (m.diffusion.conductances, m.reaction)  # noqa: E731
-    return eqx.tree_at(where, rest, (conductances, reaction), is_leaf=lambda x: x is None), state
+    of_edges, reaction, state = varied
+    where = lambda m: (m.diffusion, m.reaction)  # noqa: E731
+    whole = rest.diffusion.with_edges(of_edges), reaction
+    return eqx.tree_at(where, rest, whole, is_leaf=lambda x: x is None), state
 
 
 @eqx.filter_custom_vjp
@@ -103,7 +105,7 @@ def _store(march: March, state, memory, first, steps):
     def step(carry, index):
         before, memory = carry
         after, memory, emitted, arguments = march.forward(before, memory, index)
-        return (after, memory), (emitted, (index, before, arguments))
+        return (after, memory), (emitted, (index, before.gate, before.diffusion, arguments))
 
     (state, memory), (emitted, trail) = jax.lax.scan(step, (state, memory), first + jnp.arange(steps))
     return state, memory, emitted, trail
@@ -134,14 +136,15 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
     trail, after, end_memory = residuals
 
     def step(carry, scanned):
-        after, state_bar, memory_bar, source_bar, w_bar, slots_bar = carry
-        (index, before, arguments), emitted_bar = scanned
-        w_more, slots_more, state_bar, memory_bar, source_bar = march.backward(
-            wanted, fixed, before, index, arguments, after, end_memory, source_bar,
+        after, state_bar, memory_bar, source_bar, w_bar, edges_bar = carry
+        (index, gate, diffusion, arguments), emitted_bar = scanned
+        w_more, edges_more, state_bar, memory_bar, source_bar = march.backward(
+            wanted, fixed, gate, diffusion, index, arguments, after, end_memory, source_bar,
             (state_bar, memory_bar, emitted_bar),
         )  # fmt: skip
-        w_bar, slots_bar = jax.tree.map(jnp.add, (w_bar, slots_bar), (w_more, slots_more))
-        return (before, state_bar, memory_bar, source_bar, w_bar, slots_bar), None
+        w_bar, edges_bar = jax.tree.map(jnp.add, (w_bar, edges_bar), (w_more, edges_more))
+        before = State(arguments[0], gate, diffusion)
+        return (before, state_bar, memory_bar, source_bar, w_bar, edges_bar), None
 
     def run_block(carry, scanned):
         (start, before), emitted_bar = scanned
@@ -154,11 +157,11 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
         lambda shape, bar: jnp.zeros(shape.shape, shape.dtype) if bar is None else bar, shapes, cotangents
     )
     zeros = jax.tree.map(jnp.zeros_like, wanted)
-    carry = after, state_bar, memory_bar, march.no_source(), zeros, march.no_slots()
+    carry = after, state_bar, memory_bar, march.no_source(), zeros, march.diffusion.no_products()
     if block == steps:
         carry, _ = jax.lax.scan(step, carry, (trail, emitted_bar), reverse=True)
     else:
         emitted_bar = jax.tree.map(lambda e: e.reshape(-1, block, *e.shape[1:]), emitted_bar)
         carry, _ = jax.lax.scan(run_block, carry, (trail, emitted_bar), reverse=True)
-    _, state_bar, _, source_bar, w_bar, slots_bar = carry
-    return march.stack_slots(slots_bar), w_bar, march.source_transpose(state_bar, source_bar)
+    _, state_bar, _, source_bar, w_bar, edges_bar = carry
+    return march.diffusion.to_edges(edges_bar), w_bar, march.source_transpose(state_bar, source_bar)

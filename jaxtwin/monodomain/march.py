@@ -1,5 +1,6 @@
 """One step forward, one step backward: the inner loops of a solve and of its adjoint."""
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -8,8 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..fem import EdgeOperator
+from ..ionic import AbstractIonicModel
 from .recorder import AbstractRecorder, Step
-from .stepper import AbstractStepper, Reaction, State
+from .stepper import AbstractStepper, Entry, Reaction, State
 
 Memory = tuple[Any, ...]
 
@@ -33,37 +35,11 @@ class March(eqx.Module):
 
     def rows(self):
         """Stage coefficients on the device."""
-        return jnp.asarray(self.stepper.coefficients(), self.mass.dtype)
+        return jnp.asarray(self.stepper.coefficients(self.dt), self.mass.dtype)
 
     def time(self, index):
         """Start of step `index`, ms; a product, not a sum, so that float32 does not drift."""
         return self.start + index.astype(self.mass.dtype) * self.dt
-
-    def flat_differences(self, u) -> list:
-        """u at the neighbour less u at the node, one array per slot of each slice."""
-        return [d for piece in self.diffusion.differences(u) for d in piece]
-
-    def per_slot(self, values) -> list:
-        """The values of the nodes behind each slot of each slice."""
-        pieces, start = [], 0
-        for piece in self.diffusion.slices:
-            slots, run = piece.neighbours.shape
-            pieces += [values[start : start + run]] * slots
-            start += run
-        return pieces
-
-    def no_slots(self) -> list:
-        """Zero for each slot of each slice: the start of the cotangent of the conductances."""
-        return [jnp.zeros_like(row) for row in self.per_slot(self.mass)]
-
-    def stack_slots(self, rows: list) -> tuple:
-        """The arrays of all slots in the shape of the conductances."""
-        stacked, start = [], 0
-        for piece in self.diffusion.slices:
-            slots = piece.neighbours.shape[0]
-            stacked.append(jnp.stack(rows[start : start + slots]))
-            start += slots
-        return tuple(stacked)
 
     def source(self, state: State):
         """E A u at the start of a step, gathered from a loop-carried buffer."""
@@ -93,45 +69,58 @@ class March(eqx.Module):
         memory = tuple(r.update(m, step) for r, m in zip(self.recorders, memory, strict=True))
         return after, memory, tuple(r.emit(step) for r in self.recorders)
 
+    def stage(self, product, ionic: AbstractIonicModel, entry: Entry, y, y_before, row):
+        """The argument of the next product, from this one's; node by node. See `AbstractStepper`."""
+        rest = ionic.reaction(y, entry.gate) + entry.drive
+        return (
+            row[0] * entry.start + row[1] * y + row[2] * y_before
+            + row[3] * product + row[4] * rest + row[5] * entry.rate
+        )  # fmt: skip
+
     def forward(self, state: State, memory: Memory, index):
-        """One step. Returns the new state and memory, what was emitted, and the arguments of all products.
+        """One step. Returns the new state and memory, what was emitted, and u at the start of the step
+        followed by the arguments of all products but the last, which is the new u.
 
         The products stand at the head of the loop over stages so that each gathers from a loop-carried
         buffer: XLA would otherwise fuse the stage before into every neighbour's gather.
         """
-        stepper, time = self.stepper, self.time(index)
-        entry, y = stepper.enter(self.reaction, state, self.source(state), time, self.dt)
+        time, ionic = self.time(index), self.reaction.ionic
+        entry, y = self.stepper.enter(self.reaction, state, self.source(state), time, self.dt)
 
         def stage(carry, row):
-            y, y_before, _ = carry
-            product = self.diffusion(y)
-            y_next = stepper.stage(self.reaction, entry, y, y_before, product, row, self.dt)
-            return (y_next, y, product), y
+            y, y_before = carry
+            y_next = self.diffusion.then(partial(self.stage, row=row), y, ionic, entry, y, y_before)
+            return (y_next, y), y_before
 
-        (y, _, product), arguments = jax.lax.scan(stage, (y, state.u, state.diffusion), self.rows())
+        (product, y), arguments = jax.lax.scan(stage, (y, state.u), self.rows())
         after, memory, emitted = self.leave(self.reaction, state, entry.drive, y, product, memory, time)
         return after, memory, emitted, arguments
 
-    def backward(self, wanted, fixed, state, index, arguments, after, memory, source_bar, cotangents):
+    def backward(
+        self, wanted, fixed, gate, diffusion, index, arguments, after, memory, source_bar, cotangents
+    ):
         """The transpose of `forward` at a known step.
 
-        `wanted`, `fixed`: the leaves of the reaction to differentiate, and the others. `cotangents`: of
-        the new state, the new memory and what was emitted; `source_bar`: of the source of the next step.
-        Returns those of `wanted`, of the conductances (one array a slot, so that each is written once and in
-        place), of the old state, the old memory and the source of this step.
-        `memory` is that at the end of the solve: the updates of recorders are idempotent.
+        `wanted`, `fixed`: the leaves of the reaction to differentiate, and the others. `gate`, `diffusion`:
+        of the old state. `arguments`: see `forward`. `cotangents`: of the new state, the new memory and
+        what was emitted; `source_bar`: of the source of the next step. Returns those of `wanted`, of the
+        edges of the diffusion (as `EdgeOperator.edge_products`), of the old state, the old memory and the
+        source of this step. `memory` is that at the end of the solve: the updates of recorders are
+        idempotent.
 
         A = M^-1 K is self-adjoint in the inner product of M, so with cotangents divided by the mass the
         backward product is the forward product; q below is such a scaled cotangent.
         """
-        stepper, time, mass, dt = self.stepper, self.time(index), self.mass, self.dt
+        time, mass = self.time(index), self.mass
+        state = State(arguments[0], gate, diffusion)
 
         def reaction(w):
             return eqx.combine(w, fixed)
 
         (entry, _), enter_transpose = jax.vjp(
-            lambda w, s, c: stepper.enter(reaction(w), s, c, time, dt), wanted, state, self.source(state)
-        )
+            lambda w, s, c: self.stepper.enter(reaction(w), s, c, time, self.dt),
+            wanted, state, self.source(state),
+        )  # fmt: skip
         _, leave_transpose = jax.vjp(
             lambda w, s, j, y, p, m: self.leave(reaction(w), s, j, y, p, m, time),
             wanted, state, entry.drive, after.u, after.diffusion, memory,
@@ -140,41 +129,39 @@ class March(eqx.Module):
         cotangents = (self.source_transpose(after_bar, source_bar), *rest)
         w_bar, state_bar, drive_bar, y_bar, product_bar, memory_bar = leave_transpose(cotangents)
 
-        rows = self.rows()
-        # the last row's product is the diffusion at the end of the step; its cotangent is known already
-        weights = (dt * rows[:, 3]).at[-1].set(1.0)
-        zero = jnp.zeros_like(mass)
+        def rate(wanted, gate, y):
+            return reaction(wanted).ionic.reaction(y, gate)
 
         def stage(carry, scanned):
-            row, weight, y = scanned
-            gathered, q, q_before, entry_bar, w_bar, slots_bar = carry
-            flux = weight * self.diffusion(gathered)
-            slots_bar = [
-                bar + scaled * difference
-                for bar, scaled, difference in zip(
-                    slots_bar, self.per_slot(weight * gathered), self.flat_differences(y), strict=True
-                )
-            ]
-            _, local = jax.vjp(
-                lambda w, e, y, b: stepper.stage(reaction(w), e, y, b, zero, row, dt), wanted, entry, y, y
-            )
-            _, entry_more, y_more, before_more = local(q)
-            w_more, *_ = local(mass * q)
-            add = jax.tree.map(jnp.add, (entry_bar, w_bar), (entry_more, w_more))
-            q_next = q_before + y_more + flux
-            return (q_next, q_next, before_more, *add, slots_bar), None
+            row, y_earlier = scanned
+            q, q_before, y, gate_bar, w_bar = carry
 
-        init = (
-            product_bar / mass, y_bar / mass, zero,
-            jax.tree.map(jnp.zeros_like, entry), w_bar, self.no_slots(),
-        )  # fmt: skip
-        (_, q, q_before, entry_bar, w_bar, slots_bar), _ = jax.lax.scan(
-            stage, init, (rows, weights, arguments), reverse=True
+            def transpose(product, ionic, gate, y, q, q_before):
+                slope = jax.grad(lambda y: jnp.sum(ionic.reaction(y, gate)))(y)
+                return q_before + row[3] * product + (row[1] + row[4] * slope) * q
+
+            q_next = self.diffusion.then(
+                transpose, q, reaction(wanted).ionic, entry.gate, y, q, q_before
+            )  # fmt: skip
+            w_more, gate_more = jax.vjp(lambda w, g: rate(w, g, y), wanted, entry.gate)[1](row[4] * mass * q)
+            w_bar = jax.tree.map(jnp.add, w_bar, w_more)
+            # the next argument is carried: read from the stack it would be sliced at every node
+            return (q_next, row[2] * q, y_earlier, gate_bar + gate_more, w_bar), q
+
+        rows = self.rows()
+        init = product_bar / mass, y_bar / mass, after.u, jnp.zeros_like(mass), w_bar
+        (q_first, q_before, _, gate_bar, w_bar), qs = jax.lax.scan(
+            stage, init, (rows, arguments), reverse=True
         )
-        entry_bar = jax.tree.map(lambda e: mass * e, entry_bar)
-        entry_bar = eqx.tree_at(lambda e: e.drive, entry_bar, entry_bar.drive + drive_bar)
-        w_more, state_more, source_bar = enter_transpose((entry_bar, mass * q))
+        # what does not feed the loop is summed over the stages in one pass over memory
+        weights = (-self.stepper.coefficients(self.dt)[:, 3]).tolist()
+        edges_bar = self.diffusion.edge_products(weights, qs, [*arguments[1:], after.u])
+        start_bar, linear_drive_bar, rate_bar = mass[None] * jnp.matmul(
+            rows[:, jnp.asarray([0, 4, 5])].T, qs, precision="highest"
+        )
+        entry_bar = Entry(start_bar, rate_bar, gate_bar, linear_drive_bar + drive_bar)
+        w_more, state_more, source_bar = enter_transpose((entry_bar, mass * q_first))
         w_bar, state_bar = jax.tree.map(jnp.add, (w_bar, state_bar), (w_more, state_more))
         state_bar = eqx.tree_at(lambda s: s.u, state_bar, state_bar.u + mass * q_before)
         source_bar = None if self.dispersion is None else source_bar / mass
-        return w_bar, slots_bar, state_bar, memory_bar, source_bar
+        return w_bar, edges_bar, state_bar, memory_bar, source_bar

@@ -1,7 +1,7 @@
 """Time steppers: stabilised explicit Runge-Kutta."""
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -40,10 +40,15 @@ class Entry(eqx.Module):
 
 
 class AbstractStepper(eqx.Module):
-    """A step as a chain of node-local maps with one diffusion product between two of them.
+    """A step as a chain of stages with one diffusion product in each.
 
-    enter -> (product -> stage) x stages -> leave. Writing it this way lets the adjoint transpose the
-    products by hand and leave the node-local rest to automatic differentiation.
+    `enter` fixes Y_0, the rate F_0 there, the gate h of the step and the drive J, and returns Y_1; then, with
+    a row r of coefficients for each,
+
+        Y_j = r_0 Y_0 + r_1 Y_j-1 + r_2 Y_j-2 + r_3 A Y_j-1 + r_4 (reaction(Y_j-1, h) + J) + r_5 F_0,
+
+    and the last row is that of the product alone, A u at the end of the step. In this form the adjoint
+    transposes the products by hand, and sums what does not feed the next stage once a step.
     """
 
     order: ClassVar[int]
@@ -58,19 +63,15 @@ class AbstractStepper(eqx.Module):
         """The largest dt times spectral bound at which the step is stable."""
 
     @abstractmethod
-    def coefficients(self) -> Float[np.ndarray, "stages five"]:
-        """A row of numbers per stage, handed to `stage`."""
+    def coefficients(self, dt: float) -> Float[np.ndarray, "stages columns"]:
+        """The rows r."""
 
     @abstractmethod
-    def enter(self, reaction: Reaction, state: State, source, time, dt: float) -> tuple[Any, Any]:
-        """The entry of the step and the argument of its first product.
+    def enter(self, reaction: Reaction, state: State, source, time, dt: float) -> tuple[Entry, Array]:
+        """The entry of the step and Y_1.
 
         `source`: du/dt beyond diffusion, reaction and stimulus, constant in the step; (nodes,) or 0.
         """
-
-    @abstractmethod
-    def stage(self, reaction: Reaction, entry, y, y_before, product, row, dt: float):
-        """The argument of the next product, from this one's and its product A y."""
 
 
 class RungeKuttaChebyshev(AbstractStepper):
@@ -125,9 +126,7 @@ class RungeKuttaChebyshev(AbstractStepper):
         w1 = second[-1] / third[-1]
         return float(third[2] / second[2] ** 2 * w1)
 
-    def coefficients(self) -> Float[np.ndarray, "stages five"]:
-        """Columns: weight of Y_0, mu, nu, mu~, gamma~. The last row keeps Y: its product is the
-        diffusion at the end of the step."""
+    def coefficients(self, dt: float) -> Float[np.ndarray, "stages columns"]:
         w0, first, second, third = self._chebyshev()
         w1 = second[-1] / third[-1]
         b = np.empty_like(w0 * first)
@@ -136,8 +135,8 @@ class RungeKuttaChebyshev(AbstractStepper):
         a = 1.0 - b * first
         j = np.arange(2, len(b))
         mu, nu, step = 2 * b[j] * w0 / b[j - 1], -b[j] / b[j - 2], 2 * b[j] * w1 / b[j - 1]
-        rows = np.stack([1.0 - mu - nu, mu, nu, step, -a[j - 1] * step], 1)
-        return np.concatenate([rows, [[0.0, 1.0, 0.0, 0.0, 0.0]]])
+        stages = np.stack([1.0 - mu - nu, mu, nu, dt * step, dt * step, -a[j - 1] * dt * step], 1)
+        return np.concatenate([stages, [[0.0, 0.0, 0.0, 1.0, 0.0, 0.0]]])
 
     def enter(self, reaction, state, source, time, dt):
         drive = reaction.stimulus.mean(time, dt) + source
@@ -145,13 +144,6 @@ class RungeKuttaChebyshev(AbstractStepper):
         middle = reaction.ionic.relax(state.gate, state.u, state.u + 0.5 * dt * slope, 0.5 * dt)
         rate = state.diffusion + reaction.ionic.reaction(state.u, middle) + drive
         return Entry(state.u, rate, middle, drive), state.u + self.first_weight() * dt * rate
-
-    def stage(self, reaction, entry, y, y_before, product, row, dt):
-        rate = product + reaction.ionic.reaction(y, entry.gate) + entry.drive
-        return (
-            row[0] * entry.start + row[1] * y + row[2] * y_before
-            + dt * (row[3] * rate + row[4] * entry.rate)
-        )  # fmt: skip
 
 
 def initial_state(ionic: AbstractIonicModel, nodes: int, dtype) -> State:

@@ -1,6 +1,7 @@
 """The sparse product against a stiffness matrix assembled cell by cell, with its bound and its round-off."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -64,10 +65,10 @@ def test_dispersion_is_what_lumping_took_from_the_mass_matrix(mesh):
 
 @eqx.filter_jit
 def everything(space: Space, tensor, u):
-    """The product, the edge entries, the differences and the bound, in one compilation a mesh."""
+    """The product, alone and handed on, the edge entries and the bound, in one compilation a mesh."""
     diffusion = diffusion_operator(space, tensor)
-    differences = [jnp.stack(rows) for rows in diffusion.differences(u)]
-    return diffusion(u), edge_conductances(space, tensor), differences, diffusion.spectral_bound()
+    handed_on = diffusion.then(lambda product, v, factor: factor * product + v["v"], u, {"v": u * u}, 2.0)
+    return diffusion(u), handed_on, edge_conductances(space, tensor), diffusion.spectral_bound()
 
 
 @pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES.keys())
@@ -76,14 +77,10 @@ def test_product_is_that_of_the_assembled_matrix_and_its_spectrum_is_bounded(mes
     space, tensor = Space(mesh), tensors(mesh)
     matrix, mass = stiffness(mesh, tensor), lumped_mass(mesh)
     u = np.random.default_rng(2).normal(size=len(mesh.points))
-    product, conductances, differences, bound = everything(space, jnp.asarray(tensor), jnp.asarray(u))
+    product, handed_on, conductances, bound = everything(space, jnp.asarray(tensor), jnp.asarray(u))
     np.testing.assert_allclose(product, -(matrix @ u) / mass, atol=1e-11)
+    np.testing.assert_allclose(handed_on, 2.0 * product + u * u, atol=1e-13)
     np.testing.assert_allclose(conductances, -matrix[tuple(mesh.edges.T)], atol=1e-13)
-    start = 0
-    for piece, rows in zip(space.slices, differences, strict=True):
-        run = piece.neighbours.shape[1]
-        np.testing.assert_array_equal(rows, u[piece.neighbours] - u[start : start + run])
-        start += run
     largest = eigh(matrix, np.diag(mass), eigvals_only=True)[-1]
     assert largest <= float(bound) <= 2.5 * largest
     discs = np.abs(matrix - np.diag(np.diag(matrix))).sum(axis=1) / mass
@@ -96,3 +93,30 @@ def test_constants_are_exact_in_single_precision(mesh):
     product, *_ = everything(Space(mesh, dtype=jnp.float32), jnp.asarray(tensors(mesh), jnp.float32), u)
     assert product.dtype == jnp.float32
     assert not np.asarray(product).any()
+
+
+@pytest.mark.parametrize("mesh", MESHES.values(), ids=MESHES.keys())
+def test_products_on_edges_are_the_derivative_of_the_product_by_the_edges(mesh):
+    """d/dk of sum_i m_i q_i (A u)_i is -(q_j - q_i)(u_j - u_i); two pairs, each with its factor."""
+    space = Space(mesh)
+    rng = np.random.default_rng(4)
+    k, qs, ys = rng.random(len(mesh.edges)), *rng.normal(size=(2, 2, len(mesh.points)))
+
+    @eqx.filter_jit
+    def both(space, k, qs, ys):
+        diffusion = dispersion_operator(space, 0.5).with_edges(k)
+        scales = [2.0, -0.3]
+        by_hand = diffusion.to_edges(diffusion.edge_products(scales, qs, ys))
+
+        def value(k):
+            operator = diffusion.with_edges(k)
+            return sum(
+                -f * jnp.sum(space.mass * q * operator(y)) for f, q, y in zip(scales, qs, ys, strict=True)
+            )
+
+        return by_hand, jax.grad(value)(k), [r.shape for r in diffusion.no_products()]
+
+    by_hand, wanted, shapes = both(space, *map(jnp.asarray, (k, qs, ys)))
+    np.testing.assert_allclose(by_hand, wanted, atol=1e-12)
+    owned = [(s.neighbours.shape[1],) for s in space.layout.slices for _ in range(s.owned)]
+    assert shapes == [*owned, (space.layout.loose.shape[1],)]

@@ -12,7 +12,7 @@ from scipy.spatial import Delaunay
 import jaxtwin as jt
 from jaxtwin.anatomy import Mesh
 from jaxtwin.fem import Space
-from jaxtwin.fem.space import cuts, padded, ranks
+from jaxtwin.fem.layout import cuts, padded, ranks
 
 
 def cloud(seed: int, dim: int, count: int) -> Mesh:
@@ -26,7 +26,7 @@ CLOUDS = st.builds(cloud, st.integers(0, 10**6), st.sampled_from([2, 3]), st.int
 
 def stored(space: Space) -> int:
     """Places in the tables of all slices, used or not."""
-    return sum(s.neighbours.size for s in space.slices)
+    return sum(s.neighbours.size for s in space.layout.slices)
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40))
@@ -73,7 +73,7 @@ def test_slices_hold_each_neighbour_once_and_name_its_edge(mesh):
     space = Space(mesh)
     start, edges = 0, np.vstack([mesh.edges, [-1, -1]])
     links = {(i, j) for i, j in mesh.edges.tolist()} | {(j, i) for i, j in mesh.edges.tolist()}
-    for piece in space.slices:
+    for piece in space.layout.slices:
         neighbours, edge = np.asarray(piece.neighbours), np.asarray(piece.edges)
         own = np.broadcast_to(start + np.arange(neighbours.shape[1]), neighbours.shape)
         used = edge < len(mesh.edges)
@@ -88,6 +88,31 @@ def test_slices_hold_each_neighbour_once_and_name_its_edge(mesh):
         start += neighbours.shape[1]
     assert not links
     assert start == space.nodes
+
+
+@settings(max_examples=15, deadline=None)
+@given(CLOUDS)
+def test_each_edge_is_owned_by_one_end_or_loose(mesh):
+    """`owners` finds the two ends of each edge among the owned slots, slice by slice, and the loose ones."""
+    space, ends, start = Space(mesh), [], 0
+    for piece in space.layout.slices:
+        run = piece.neighbours.shape[1]
+        for row in np.asarray(piece.neighbours[: piece.owned]):
+            ends.append(np.stack([np.arange(start, start + run), row], 1))
+        start += run
+    ends = np.sort(np.concatenate([*ends, np.asarray(space.layout.loose).T]), axis=1)
+    np.testing.assert_array_equal(ends[space.layout.owners], mesh.edges)
+    assert len(set(space.layout.owners.tolist())) == len(mesh.edges)
+
+
+@pytest.mark.parametrize("mesh", [jt.slab(4.0, 4.0, 4.0, 0.5), jt.sheet(8.0, 8.0, 0.5, distortion=0.2)])
+def test_owned_slots_are_few(mesh):
+    """Loose edges counted twice, less than a fifth more places than edges."""
+    space = Space(jt.reorder(mesh).mesh)
+    places = (
+        sum(s.owned * s.neighbours.shape[1] for s in space.layout.slices) + 2 * space.layout.loose.shape[1]
+    )
+    assert places < 1.2 * len(mesh.edges)
 
 
 @settings(max_examples=15, deadline=None)

@@ -50,7 +50,7 @@ def test_fraction_has_the_derivative_of_the_crossing_time():
     p, q, c = 0.05, 0.35, 0.13
     slopes = jax.grad(fraction_below, argnums=(0, 1, 2))(scalar(p), scalar(q), scalar(c))
     wanted = (c - q) / (q - p) ** 2, -(c - p) / (q - p) ** 2, 1.0 / (q - p)
-    np.testing.assert_allclose(slopes, wanted, rtol=1e-12)
+    np.testing.assert_allclose(slopes, wanted, rtol=1e-10)
 
 
 @settings(max_examples=100, deadline=None)
@@ -97,10 +97,10 @@ def test_the_gate_has_no_jump_as_the_crossing_moves_through_a_step():
 
 
 def test_limits():
-    """No time, no change; a long time with u above closes, with u below opens, by the trapezoidal rule."""
+    """No time, no change; a long time with u above closes, with u below opens, to second order."""
     h, rest, peak = scalar(0.6), scalar(0.0), scalar(1.0)
     assert float(relax_gate(h, rest, peak, 0.0, **TIMES)) == 0.6
     opened = relax_gate(h, rest, rest, 12.0, **TIMES)
-    assert float(opened) == pytest.approx((0.6 * 0.95 + 0.1) / 1.05, rel=1e-14)
+    assert float(opened) == pytest.approx(0.6 + 0.95 * 0.1 * 0.4, rel=1e-14)
     closed = relax_gate(h, peak, peak, 15.0, **TIMES)
-    assert float(closed) == pytest.approx(0.6 * 0.95 / 1.05, rel=1e-14)
+    assert float(closed) == pytest.approx(0.6 - 0.95 * 0.1 * 0.6, rel=1e-14)

@@ -37,18 +37,16 @@ def one_step(stages: int, diffusion, rate=0.0, drive=0.0, source=0.0) -> np.ndar
     def step(begin, diffusion, rows):
         entry, y = stepper.enter(reaction, begin, source, jnp.asarray(0.0), 1.0)
 
-        def stage(carry, row):
-            y, before, _ = carry
-            return (
-                stepper.stage(reaction, entry, y, before, diffusion * y, row, 1.0),
-                y,
-                diffusion * y,
-            ), None
+        def stage(carry, r):
+            y, before = carry
+            rest = reaction.ionic.reaction(y, entry.gate) + entry.drive
+            y_next = r[0] * entry.start + r[1] * y + r[2] * before + r[3] * diffusion * y + r[4] * rest
+            return (y_next + r[5] * entry.rate, y), None
 
-        (y, _, product), _ = jax.lax.scan(stage, (y, begin.u, begin.diffusion), rows)
+        (product, y), _ = jax.lax.scan(stage, (y, begin.u), rows)
         return y, product
 
-    y, product = step(begin, diffusion, jnp.asarray(stepper.coefficients()))
+    y, product = step(begin, diffusion, jnp.asarray(stepper.coefficients(1.0)))
     np.testing.assert_allclose(product, diffusion * y, rtol=1e-14)  # what the next step starts from
     return np.asarray(y)
 

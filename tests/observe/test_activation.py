@@ -111,7 +111,7 @@ def test_the_memory_of_the_end_gives_each_step_its_own_derivative():
 
     for terms, total in zip(*map(jax.tree.leaves, (each(starts(0.1, 25.0)), wanted)), strict=True):
         np.testing.assert_allclose(terms.sum(axis=0), total, atol=1e-12)
-    assert np.abs(wanted[0].before).min() > 0.1
+    assert np.abs(wanted[0]).min() > 0.1
 
 
 def test_the_derivative_is_that_of_the_crossing_and_zero_where_none_is():
