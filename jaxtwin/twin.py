@@ -25,7 +25,7 @@ from .monodomain import (
     simulate,
     spectral_bound,
 )
-from .observe import ActivationTimes, MappingData, project
+from .observe import ActivationTimes, MappingData, NumericalError, numerical_error, project
 from .posterior import AbstractParameterisation, Assessment, Fit, StudentT, Theta, minimise
 
 OFFSET_SD = 20.0  # ms, prior of the unknown constant between the clock of a map and the stimulus
@@ -71,7 +71,7 @@ class Twin(eqx.Module):
         times: Times,
         ratio: float = 1.0,
         mass_scaling: float = 0.005,
-        consistent_mass: float = 0.0,
+        consistent_mass: float = 0.5,
         stepper: AbstractStepper | None = None,
         likelihood: StudentT | None = None,
         adjoint: AbstractAdjoint | None = None,
@@ -121,6 +121,12 @@ class Twin(eqx.Module):
     def predict(self, theta: Theta, map_index: int = 0) -> Float[Array, " nodes"]:
         """Activation times on the clock of map `map_index`, ms, at the nodes."""
         return _activation(self, theta, self.stimuli[map_index]) + self.offset_ms(theta)[map_index]
+
+    def numerical_error(self, theta: Theta, map_index: int = 0) -> NumericalError:
+        """What the edges of the mesh leave as error in the activation times of map `map_index`, estimated."""
+        stimulus = self.stimuli[map_index]
+        lat = np.asarray(_activation(self, theta, stimulus))
+        return numerical_error(self.tissue(theta, stimulus), self.times, lat, stepper=self.stepper)
 
     def observations(self, data: MappingData, sigma_ms: float = 2.0) -> tuple[Observation, ...]:
         """One `Observation` per map, all of the same length so that one compiled program serves all.

@@ -40,8 +40,9 @@ class MeshCase:
     mass_scaling: float = setting(
         0.005, "fraction of mass that may be added at the smallest cells", least=0.0, most=1.0
     )
+    error_estimate: bool = setting(True, "estimate what the edges do to activation times, by one more solve")
     consistent_mass: float = setting(
-        0.0, "share of the consistent mass matrix: 0 lumped, 0.5 least error of speed", least=0.0, most=0.5
+        0.5, "share of the consistent mass matrix: 0 lumped, 0.5 least error of speed", least=0.0, most=0.5
     )
 
 
@@ -95,7 +96,7 @@ class TimeCase:
     end_ms: float | None = setting(
         None, "end of the run; where left out 500, or for a fit what the map needs", above=0.0
     )
-    step_ms: float = setting(0.05, "time step; the upstroke lasts about 1 ms", above=0.0, most=0.25)
+    step_ms: float = setting(0.2, "time step; the upstroke lasts about 1 ms", above=0.0, most=0.5)
     frame_ms: float = setting(10.0, "interval of the stored voltages", above=0.0)
 
 

@@ -35,7 +35,7 @@ from ..view import (
 from . import build
 from .case import Case
 from .folder import DISCLAIMER, provenance, write_json
-from .simulate import Say
+from .simulate import Say, describe
 
 
 def parameterisation(case: Case, mesh, reference: float) -> LogConductivity:
@@ -125,6 +125,10 @@ def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, As
     _, place = project(heart.mesh, data)
     beats = [twin.predict(fit.theta, k) for k in range(data.maps)]
     nodes = np.stack([np.asarray(lat) for lat in beats])
+    noise = float(np.exp(np.asarray(fit.theta["noise"]))) * case.map.sigma_ms
+    resolution = None
+    if case.mesh.error_estimate:
+        resolution = [describe(twin.numerical_error(fit.theta, k), noise, warnings) for k in range(data.maps)]
     at_points = np.stack([np.asarray(place(lat)) for lat in beats])
     predicted = at_points[data.map_index, np.arange(len(data.lat_ms))]
     d = np.asarray(conductivity.diffusivity(fit.theta))
@@ -139,7 +143,7 @@ def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, As
     record = provenance(case, [*heart.sources, *more], [*heart.notes, *warnings])
     summary = {
         "twin": scores, "baselines": baselines(heart.mesh, data, parts),
-        "noise_scale_ms": float(np.exp(np.asarray(fit.theta["noise"]))) * case.map.sigma_ms,
+        "noise_scale_ms": noise, "numerical_error_ms": resolution,
         "offset_ms": np.asarray(twin.offset_ms(fit.theta)).tolist(),
         "diffusivity_mm2_per_ms": percentiles(d),
         "conductivity_S_per_m": percentiles(conductivity_from_diffusivity(d)),

@@ -5,24 +5,27 @@ from itertools import combinations, pairwise
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse as sp
 from jaxtyping import Array, Float, Int, UInt
 
 
-def ranks(sorted_keys: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
-    """Position of each row among the rows of the same key, for keys in ascending order."""
-    first = np.flatnonzero(np.r_[True, sorted_keys[1:] != sorted_keys[:-1]])
-    return np.arange(len(sorted_keys)) - np.repeat(first, np.diff(np.r_[first, len(sorted_keys)]))
+def padded(keys: Int[np.ndarray, " rows"], count: int, *columns) -> list[Int[np.ndarray, "most keys"]]:
+    """The values of each key in a column of a (most, count) table, in their order, the rest filled.
 
-
-def padded(keys: Int[np.ndarray, " rows"], values: Int[np.ndarray, " rows"], count: int, fill) -> np.ndarray:
-    """The values of each key in a column of a (most, count) table, unused places holding `fill`."""
-    order = np.argsort(keys, kind="stable")
-    keys, values = keys[order], values[order]
-    slot = ranks(keys)
-    table = np.empty((int(slot.max()) + 1, count), np.int32)
-    table[:] = fill
-    table[slot, keys] = values
-    return table
+    One table for each of `columns`: (values, fill), fill a number or one per key.
+    """
+    rows = np.arange(len(keys))
+    # the conversion of formats groups by key in linear time and keeps the order within
+    grouped = sp.coo_array((np.empty(len(keys), np.int8), (keys, rows)), (count, len(keys))).tocsr()
+    order = grouped.indices
+    slot = rows - np.repeat(grouped.indptr[:-1], np.diff(grouped.indptr))
+    tables = []
+    for values, fill in columns:
+        table = np.empty((int(slot.max()) + 1, count), np.int32)
+        table[:] = fill
+        table[slot, keys[order]] = values[order]
+        tables.append(table)
+    return tables
 
 
 def balanced_owners(points: np.ndarray, ends: Int[np.ndarray, "edges two"]) -> Int[np.ndarray, " edges"]:
@@ -35,7 +38,7 @@ def balanced_owners(points: np.ndarray, ends: Int[np.ndarray, "edges two"]) -> I
     ahead = points @ np.array([1.0, 0.6180339887, 0.7548776662])[: points.shape[1]]
     side, edges = (ahead[ends[:, 0]] > ahead[ends[:, 1]]).astype(np.int64), np.arange(len(ends))
     half = 0.5 * np.bincount(ends.ravel(), minlength=len(points))
-    for _ in range(20):
+    for _ in range(8):
         owner, other = ends[edges, side], ends[edges, 1 - side]
         excess = np.bincount(owner, minlength=len(points)) - half
         moved = np.flatnonzero((excess[owner] > 0.5) & (excess[other] < excess[owner] - 0.5))
@@ -105,8 +108,9 @@ class Layout(eqx.Module):
         owner, other = ends[edges, side], ends[edges, 1 - side]
         # the owned ones first, so that they take the first slots
         rows = np.r_[owner, other]
-        neighbours = padded(rows, np.r_[other, owner], nodes, np.arange(nodes))
-        edge_of = padded(rows, np.r_[edges, edges], nodes, len(ends))
+        neighbours, edge_of = padded(
+            rows, nodes, (np.r_[other, owner], np.arange(nodes)), (np.r_[edges, edges], len(ends))
+        )
         degree, load = np.bincount(rows, minlength=nodes), np.bincount(owner, minlength=nodes)
         slices, owners, place, loose = [], np.empty(len(ends), np.int32), 0, []
         for a, b in pairwise(cuts(degree)):

@@ -1,28 +1,41 @@
 """Linear (P1) elements on simplices of any dimension, also on surfaces in 3-D."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ..anatomy import Mesh
 
 
-def p1_gradients(mesh: Mesh) -> tuple[Float[np.ndarray, "cells corners dim"], Float[np.ndarray, " cells"]]:
-    """Gradients of the P1 basis functions, 1/mm, and the measure of each cell (mm, mm2 or mm3).
+def p1_gradients(mesh: Mesh) -> Float[np.ndarray, "cells corners dim"]:
+    """Gradients of the P1 basis functions, 1/mm.
 
     With the spanning vectors S_i = x_i - x_0 and their Gram matrix G = S S^T, the gradient of the i-th
-    barycentric coordinate is sum_j (G^-1)_ij S_j; on a surface this is the tangential gradient.
+    barycentric coordinate is sum_j (G^-1)_ij S_j; on a surface this is the tangential gradient. On
+    tetrahedra it is the cross product of the other two over their volume.
     """
-    corner = mesh.points[mesh.cells]
-    span = corner[:, 1:] - corner[:, :1]
-    gram = np.einsum("cid,cjd->cij", span, span)
-    inner = np.einsum("cij,cjd->cid", np.linalg.inv(gram), span)
-    return np.concatenate([-inner.sum(axis=1, keepdims=True), inner], axis=1), mesh.measures
+    corner = [mesh.points[c] for c in mesh.cells.T]
+    span = [c - corner[0] for c in corner[1:]]
+    if mesh.corners == 4:
+        a, b, c = span
+        inner = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=1)
+        inner /= np.einsum("ci,ci->c", a, inner[:, 0])[:, None, None]
+    else:
+        rows = np.stack(span, axis=1)
+        inner = np.linalg.inv(rows @ rows.swapaxes(1, 2)) @ rows
+    return np.concatenate([-inner.sum(axis=1, keepdims=True), inner], axis=1)
 
 
 def lumped_mass(mesh: Mesh) -> Float[np.ndarray, " nodes"]:
     """Row sums of the mass matrix: each cell gives an equal share of its measure to its corners."""
-    share = np.repeat(mesh.measures / mesh.corners, mesh.corners)
-    return np.bincount(mesh.cells.ravel(), weights=share, minlength=len(mesh.points))
+    return mass_of(mesh.cells, mesh.measures, len(mesh.points))
+
+
+def mass_of(
+    cells: Int[np.ndarray, "cells corners"], measures: Float[np.ndarray, " cells"], nodes: int
+) -> Float[np.ndarray, " nodes"]:
+    """Row sums of the mass matrix, from the measures of the cells."""
+    share = measures / cells.shape[1]
+    return sum((np.bincount(corner, weights=share, minlength=nodes) for corner in cells.T), np.zeros(nodes))
 
 
 def scaled_mass(

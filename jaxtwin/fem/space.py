@@ -1,5 +1,7 @@
 """The P1 space of a mesh: everything about its geometry that a solve needs, laid out for the device."""
 
+from copy import copy
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,8 @@ from jaxtyping import Array, Float, Int
 
 from .._results import InputError
 from ..anatomy import Mesh
-from .layout import Layout, padded
-from .p1 import lumped_mass, p1_gradients, scaled_mass
+from .layout import Layout
+from .p1 import mass_of, p1_gradients, scaled_mass
 
 
 class Space(eqx.Module):
@@ -29,7 +31,7 @@ class Space(eqx.Module):
     added_mass: float = eqx.field(static=True)
     consistent_mass: float = eqx.field(static=True)
 
-    def __init__(self, mesh: Mesh, *, mass_scaling: float = 0.0, consistent_mass: float = 0.0, dtype=None):
+    def __init__(self, mesh: Mesh, *, mass_scaling: float = 0.0, consistent_mass: float = 0.5, dtype=None):
         """`consistent_mass`: share of the consistent mass matrix in the blend with the lumped one, 0 to 0.5.
         At 0.5 the leading error of the speed of a wave cancels, for one more sparse product in each step.
 
@@ -46,40 +48,55 @@ class Space(eqx.Module):
             )
         self.consistent_mass = float(consistent_mass)
         real = jnp.zeros((), dtype or float).dtype
-        mass = lumped_mass(mesh)
-        if not (mesh.measures > 0).all() or not (mass > 0).all():
+        nodes, measures = len(mesh.points), mesh.measures
+        mass = mass_of(mesh.cells, measures, nodes)
+        if not (measures > 0).all() or not (mass > 0).all():
             raise InputError(
-                f"{int((mesh.measures <= 0).sum())} cells of no size and "
+                f"{int((measures <= 0).sum())} cells of no size and "
                 f"{int((mass <= 0).sum())} nodes without a cell",
                 "cells of positive measure and nodes that belong to one",
                 "Clean the mesh with `jaxtwin.anatomy.repair` (the command line does so by default)",
             )
-        gradients, measures = p1_gradients(mesh)
+        gradients = p1_gradients(mesh)
         if mass_scaling > 0:
-            stiffness = np.einsum("c,cai,cai->ca", measures, gradients, gradients)
-            diagonal = np.bincount(mesh.cells.ravel(), stiffness.ravel(), len(mass))
+            stiffness = measures[:, None] * (gradients**2).sum(axis=2)
+            diagonal = np.bincount(mesh.cells.ravel(), stiffness.ravel(), nodes)
             scaled = scaled_mass(mass, diagonal, mass_scaling)
         else:
             scaled = mass
-        nodes, a_b = len(mesh.points), np.triu_indices(mesh.corners, 1)
-        pairs = np.sort(mesh.cells[:, np.stack(a_b, 1)].reshape(-1, 2), axis=1)
-        key, edge_of_term = np.unique(pairs[:, 0].astype(np.int64) * nodes + pairs[:, 1], return_inverse=True)
-        ends = np.stack([key // nodes, key % nodes], 1)
+        ends, self.edge_terms = _edges(mesh)
         self.gradients = jnp.asarray(gradients, real)
         self.measures = jnp.asarray(measures, real)
         self.mass = jnp.asarray(scaled, real)
         self.added_mass = float(scaled.sum() / mass.sum() - 1.0)
         self.cells = jnp.asarray(mesh.cells)
         self.layout = Layout(mesh.points, ends)
-        self.edge_terms = jnp.asarray(
-            padded(edge_of_term.ravel(), np.arange(len(pairs)), len(key), len(pairs))
-        )
 
     @property
     def nodes(self) -> int:
         """Number of nodes."""
         return self.mass.shape[0]
 
+    def with_share(self, consistent_mass: float) -> "Space":
+        """The same space with another share of the consistent mass."""
+        other = copy(self)
+        object.__setattr__(other, "consistent_mass", consistent_mass)
+        return other
+
     def to_cells(self, values: Float[Array, " nodes"]) -> Float[Array, " cells"]:
         """The mean over the corners of each cell."""
         return values[self.cells].mean(axis=1)
+
+
+def _edges(mesh: Mesh) -> tuple[Int[np.ndarray, "edges two"], Int[Array, "terms edges"]]:
+    """`mesh.edges`, and the pairs of corners that make up each; unused places hold the number of pairs."""
+    keys = mesh.edge_keys
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    first = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
+    counts = np.diff(np.r_[first, len(keys)])
+    terms = np.full((counts.max(), len(first)), len(keys), np.int32)
+    for row in range(len(terms)):
+        has = counts > row
+        terms[row, has] = order[first[has] + row]
+    return np.stack(np.divmod(keys[first], len(mesh.points)), axis=1), jnp.asarray(terms)

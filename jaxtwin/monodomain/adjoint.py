@@ -66,7 +66,9 @@ class Checkpointed(AbstractAdjoint):
     def block(self, march: March, state: State, memory: Memory, steps: int) -> int:
         """Steps per block."""
         start = nbytes(state)
-        inside = start + (march.rows().shape[0] - 1) * nbytes(state.u)
+        # gate and diffusion, the source where there is one, and the argument of each product
+        arrays = march.rows().shape[0] + (2 if march.dispersion is None else 3)
+        inside = arrays * nbytes(state.u)
         lengths = divisors(steps)
         need = {k: k * inside + (steps // k if k < steps else 0) * start for k in lengths}
         fitting = [k for k in lengths if need[k] <= self.memory]
@@ -104,8 +106,8 @@ def _store(march: March, state, memory, first, steps):
 
     def step(carry, index):
         before, memory = carry
-        after, memory, emitted, arguments = march.forward(before, memory, index)
-        return (after, memory), (emitted, (index, before.gate, before.diffusion, arguments))
+        after, memory, emitted, trail = march.forward(before, memory, index)
+        return (after, memory), (emitted, (index, trail))
 
     (state, memory), (emitted, trail) = jax.lax.scan(step, (state, memory), first + jnp.arange(steps))
     return state, memory, emitted, trail
@@ -137,14 +139,13 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
 
     def step(carry, scanned):
         after, state_bar, memory_bar, source_bar, w_bar, edges_bar = carry
-        (index, gate, diffusion, arguments), emitted_bar = scanned
+        (index, trail), emitted_bar = scanned
         w_more, edges_more, state_bar, memory_bar, source_bar = march.backward(
-            wanted, fixed, gate, diffusion, index, arguments, after, end_memory, source_bar,
+            wanted, fixed, index, trail, after, end_memory, source_bar,
             (state_bar, memory_bar, emitted_bar),
         )  # fmt: skip
         w_bar, edges_bar = jax.tree.map(jnp.add, (w_bar, edges_bar), (w_more, edges_more))
-        before = State(arguments[0], gate, diffusion)
-        return (before, state_bar, memory_bar, source_bar, w_bar, edges_bar), None
+        return (trail.before(), state_bar, memory_bar, source_bar, w_bar, edges_bar), None
 
     def run_block(carry, scanned):
         (start, before), emitted_bar = scanned
@@ -157,7 +158,8 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
         lambda shape, bar: jnp.zeros(shape.shape, shape.dtype) if bar is None else bar, shapes, cotangents
     )
     zeros = jax.tree.map(jnp.zeros_like, wanted)
-    carry = after, state_bar, memory_bar, march.no_source(), zeros, march.diffusion.no_products()
+    last = State(after.u, after.gate, after.diffusion)
+    carry = last, state_bar, memory_bar, march.no_source(), zeros, march.diffusion.no_products()
     if block == steps:
         carry, _ = jax.lax.scan(step, carry, (trail, emitted_bar), reverse=True)
     else:

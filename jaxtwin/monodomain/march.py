@@ -16,12 +16,25 @@ from .stepper import AbstractStepper, Entry, Reaction, State
 Memory = tuple[Any, ...]
 
 
+class Trail(eqx.Module):
+    """What the transpose of a step needs of it. `arguments`: (stages, nodes); `source`: (nodes,) or 0."""
+
+    gate: Float[Array, " nodes"]
+    diffusion: Float[Array, " nodes"]
+    source: Float[Array, " nodes"] | float
+    arguments: Float[Array, "stages nodes"]
+
+    def before(self) -> State:
+        """The state at the start of the step."""
+        return State(self.arguments[0], self.gate, self.diffusion)
+
+
 class March(eqx.Module):
     """What a solve needs besides the state: operators, cells, recorders, and the grid in time.
 
     Step i runs from `start` + i `dt`, ms. `dispersion`: E, what lumping took from the mass matrix, or None.
-    E A u enters each step as a source, from A u at its start: the error of that, first order in dt, is one
-    of a term that is itself of second order in the edge.
+    E A u enters each step as a source that is constant in it, with A u extrapolated to its middle from the
+    two times before, so that the step stays of second order.
     """
 
     diffusion: EdgeOperator
@@ -42,8 +55,10 @@ class March(eqx.Module):
         return self.start + index.astype(self.mass.dtype) * self.dt
 
     def source(self, state: State):
-        """E A u at the start of a step, gathered from a loop-carried buffer."""
-        return 0.0 if self.dispersion is None else self.dispersion(state.diffusion)
+        """E A u in the middle of a step, gathered from a loop-carried buffer."""
+        if self.dispersion is None or state.ahead is None:
+            return 0.0
+        return self.dispersion(state.ahead)
 
     def no_source(self):
         """The cotangent of the source after the last step."""
@@ -54,15 +69,16 @@ class March(eqx.Module):
 
         `source_bar`: that of the next step, divided by the mass; E is self-adjoint as A is.
         """
-        if self.dispersion is None:
+        if self.dispersion is None or state_bar.ahead is None:
             return state_bar
         more = self.mass * self.dispersion(source_bar)
-        return eqx.tree_at(lambda s: s.diffusion, state_bar, state_bar.diffusion + more)
+        return eqx.tree_at(lambda s: s.ahead, state_bar, state_bar.ahead + more)
 
     def leave(self, reaction: Reaction, state: State, drive, y, product, memory: Memory, time):
         """The state at the end of a step, what the recorders remember, and what they emit."""
         gate = reaction.ionic.relax(state.gate, state.u, y, self.dt)
-        after = State(y, gate, product)
+        ahead = None if self.dispersion is None else 1.5 * product - 0.5 * state.diffusion
+        after = State(y, gate, product, ahead)
         slope_before = state.diffusion + reaction.ionic.reaction(state.u, state.gate) + drive
         slope_after = product + reaction.ionic.reaction(y, gate) + drive
         step = Step(time, self.dt, state.u, y, slope_before, slope_after)
@@ -78,14 +94,16 @@ class March(eqx.Module):
         )  # fmt: skip
 
     def forward(self, state: State, memory: Memory, index):
-        """One step. Returns the new state and memory, what was emitted, and u at the start of the step
-        followed by the arguments of all products but the last, which is the new u.
+        """One step. Returns the new state and memory, what was emitted, and the trail: what `backward`
+        needs of the old state, the source, and u at the start of the step followed by the arguments of all
+        products but the last, which is the new u.
 
         The products stand at the head of the loop over stages so that each gathers from a loop-carried
         buffer: XLA would otherwise fuse the stage before into every neighbour's gather.
         """
         time, ionic = self.time(index), self.reaction.ionic
-        entry, y = self.stepper.enter(self.reaction, state, self.source(state), time, self.dt)
+        source = self.source(state)
+        entry, y = self.stepper.enter(self.reaction, state, source, time, self.dt)
 
         def stage(carry, row):
             y, y_before = carry
@@ -94,32 +112,29 @@ class March(eqx.Module):
 
         (product, y), arguments = jax.lax.scan(stage, (y, state.u), self.rows())
         after, memory, emitted = self.leave(self.reaction, state, entry.drive, y, product, memory, time)
-        return after, memory, emitted, arguments
+        return after, memory, emitted, Trail(state.gate, state.diffusion, source, arguments)
 
-    def backward(
-        self, wanted, fixed, gate, diffusion, index, arguments, after, memory, source_bar, cotangents
-    ):
+    def backward(self, wanted, fixed, index, trail: Trail, after, memory, source_bar, cotangents):
         """The transpose of `forward` at a known step.
 
-        `wanted`, `fixed`: the leaves of the reaction to differentiate, and the others. `gate`, `diffusion`:
-        of the old state. `arguments`: see `forward`. `cotangents`: of the new state, the new memory and
-        what was emitted; `source_bar`: of the source of the next step. Returns those of `wanted`, of the
-        edges of the diffusion (as `EdgeOperator.edge_products`), of the old state, the old memory and the
-        source of this step. `memory` is that at the end of the solve: the updates of recorders are
-        idempotent.
+        `wanted`, `fixed`: the leaves of the reaction to differentiate, and the others. `cotangents`: of the
+        new state, the new memory and what was emitted; `source_bar`: of the source of the next step. Returns
+        those of `wanted`, of the edges of the diffusion (as `EdgeOperator.edge_products`), of the old state,
+        the old memory and the source of this step. `memory` is that at the end of the solve: the updates of
+        recorders are idempotent.
 
         A = M^-1 K is self-adjoint in the inner product of M, so with cotangents divided by the mass the
         backward product is the forward product; q below is such a scaled cotangent.
         """
-        time, mass = self.time(index), self.mass
-        state = State(arguments[0], gate, diffusion)
+        time, mass, arguments = self.time(index), self.mass, trail.arguments
+        state = trail.before()
 
         def reaction(w):
             return eqx.combine(w, fixed)
 
         (entry, _), enter_transpose = jax.vjp(
             lambda w, s, c: self.stepper.enter(reaction(w), s, c, time, self.dt),
-            wanted, state, self.source(state),
+            wanted, state, trail.source,
         )  # fmt: skip
         _, leave_transpose = jax.vjp(
             lambda w, s, j, y, p, m: self.leave(reaction(w), s, j, y, p, m, time),
@@ -163,5 +178,11 @@ class March(eqx.Module):
         w_more, state_more, source_bar = enter_transpose((entry_bar, mass * q_first))
         w_bar, state_bar = jax.tree.map(jnp.add, (w_bar, state_bar), (w_more, state_more))
         state_bar = eqx.tree_at(lambda s: s.u, state_bar, state_bar.u + mass * q_before)
-        source_bar = None if self.dispersion is None else source_bar / mass
+        if self.dispersion is None:
+            source_bar = None
+        else:
+            source_bar = source_bar / mass
+            state_bar = eqx.tree_at(
+                lambda s: s.ahead, state_bar, jnp.zeros_like(mass), is_leaf=lambda x: x is None
+            )
         return w_bar, edges_bar, state_bar, memory_bar, source_bar

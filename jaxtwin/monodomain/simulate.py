@@ -23,7 +23,7 @@ class Times(eqx.Module):
     """The grid in time: from `start` to `stop` in steps of `dt`, ms; static, because it is the program."""
 
     stop: float = eqx.field(static=True)
-    dt: float = eqx.field(static=True, default=0.05)
+    dt: float = eqx.field(static=True, default=0.2)
     start: float = eqx.field(static=True, default=0.0)
 
     def __check_init__(self):
@@ -87,6 +87,11 @@ def _march(tissue: Tissue, stepper: AbstractStepper, times: Times, recorders) ->
 def _begin(march: March, state: State | None):
     if state is None:
         state = initial_state(march.reaction.ionic, march.mass.shape[0], march.mass.dtype)
+    # a state may come from a solve on another blend
+    if march.dispersion is None:
+        state = State(state.u, state.gate, state.diffusion)
+    elif state.ahead is None:
+        state = State(state.u, state.gate, state.diffusion, state.diffusion)
     return state, tuple(r.init(state.u) for r in march.recorders)
 
 

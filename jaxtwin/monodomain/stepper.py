@@ -16,11 +16,15 @@ MAX_STAGES = 400
 
 
 class State(eqx.Module):
-    """u and the gate at the nodes, and the diffusion A u, which the next step needs first."""
+    """u and the gate at the nodes, and the diffusion A u, which the next step needs first.
+
+    `ahead`: A u extrapolated to the middle of the next step, where the space blends mass matrices; else None.
+    """
 
     u: Float[Array, " nodes"]
     gate: Float[Array, " nodes"]
     diffusion: Float[Array, " nodes"]
+    ahead: Float[Array, " nodes"] | None = None
 
 
 class Reaction(eqx.Module):

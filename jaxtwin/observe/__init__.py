@@ -3,9 +3,11 @@
 from .activation import ActivationTimes
 from .mapping import MappingData, project
 from .mapping_csv import read_csv, write_csv
+from .resolution import NumericalError, numerical_error
 from .sources import earliest_sources
 from .trace import VoltageTrace
 
 __all__ = [
-    "ActivationTimes", "MappingData", "VoltageTrace", "earliest_sources", "project", "read_csv", "write_csv",
+    "ActivationTimes", "MappingData", "NumericalError", "VoltageTrace", "earliest_sources",
+    "numerical_error", "project", "read_csv", "write_csv",
 ]  # fmt: skip

@@ -89,7 +89,7 @@ def matern_modes(
 
 def p1_stiffness(mesh: Mesh) -> sp.csr_array:
     """Stiffness of the Laplacian, K_ij = integral of grad N_i . grad N_j, for unit diffusivity."""
-    gradients, measures = p1_gradients(mesh)
+    gradients, measures = p1_gradients(mesh), mesh.measures
     local = np.einsum("c,cid,cjd->cij", measures, gradients, gradients)
     corners, nodes = mesh.corners, len(mesh.points)
     rows, columns = np.repeat(mesh.cells, corners, axis=1), np.tile(mesh.cells, corners)

@@ -150,7 +150,7 @@ CASES = {
         None,
         ("tissue.diffusivity_mm2_per_ms = -1", "above 0"),
     ),
-    "step too large": ({"time.step_ms": 1}, None, ("time.step_ms = 1", "upstroke", "0.25 or less", "0.05")),
+    "step too large": ({"time.step_ms": 1}, None, ("time.step_ms = 1", "upstroke", "0.5 or less", "0.2")),
     "dead cells": ({"cells.tau_out_ms": 1}, None, ("do not conduct", "tau_out_ms = 1", "raise tau_out_ms")),
     "output over files": ({"output.folder": "."}, None, ("output folder", "holds something else")),
     "output inside a file": ({"output.folder": "map.csv/x"}, None, ("output folder", "Not a directory")),

@@ -117,7 +117,7 @@ def test_whole_numbers_serve_as_numbers(load):
         ("[fit]\nxyzzyx = 5", ("Remove it", "iterations")),
         ("[cells]\nmodel = 'mitchell'", ("cells.model = 'mitchell'", "Perhaps mitchell_schaeffer")),
         ("[mesh]\nfile = 'a'\nunit = 'inch'", ("mesh.unit = 'inch'", "auto, um, mm, cm, m")),
-        ("[time]\nstep_ms = '0.1'", ("time.step_ms = '0.1'", "Wanted a number", "0.05")),
+        ("[time]\nstep_ms = '0.1'", ("time.step_ms = '0.1'", "Wanted a number", "0.2")),
         ("[time]\nstep_ms = true", ("time.step_ms = True", "Wanted a number")),
         ("[time]\nstep_ms = nan", ("time.step_ms = nan", "finite")),
         ("[time]\nstep_ms = inf", ("time.step_ms = inf", "finite")),

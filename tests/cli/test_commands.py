@@ -32,7 +32,7 @@ def folder(jaxtwin, tmp_path_factory) -> Path:
     for line in text.splitlines():
         assert not line or line.startswith(("#", "[")) or "  # " in line, f"{line} has no comment"
     for old, new in (
-        ("step_ms = 0.05", "step_ms = 0.1"),
+        ("step_ms = 0.2", "step_ms = 0.1"),
         ("modes = 100", "modes = 5"),
         ("iterations = 30", "iterations = 2"),
         ('precision = "float32"', 'precision = "float64"'),

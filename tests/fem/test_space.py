@@ -12,7 +12,7 @@ from scipy.spatial import Delaunay
 import jaxtwin as jt
 from jaxtwin.anatomy import Mesh
 from jaxtwin.fem import Space
-from jaxtwin.fem.layout import cuts, padded, ranks
+from jaxtwin.fem.layout import cuts, padded
 
 
 def cloud(seed: int, dim: int, count: int) -> Mesh:
@@ -29,17 +29,11 @@ def stored(space: Space) -> int:
     return sum(s.neighbours.size for s in space.layout.slices)
 
 
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=40))
-def test_ranks_count_within_each_key(keys):
-    keys = sorted(keys)
-    assert ranks(np.array(keys)).tolist() == [keys[:i].count(k) for i, k in enumerate(keys)]
-
-
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.booleans())
 def test_a_padded_table_holds_each_value_once_under_its_key(keys, per_column):
     """In the order they came, the rest filled, with one number or with one per column."""
     fill = -1 - np.arange(10) if per_column else -1
-    table = padded(np.array(keys), np.arange(len(keys)), 10, fill)
+    (table,) = padded(np.array(keys), 10, (np.arange(len(keys)), fill))
     assert len(table) == max(keys.count(k) for k in keys)
     for key in range(10):
         values = [i for i, k in enumerate(keys) if k == key]
