@@ -6,6 +6,7 @@ Units: mm, ms, mV, mS, uF throughout.
 
 from ._results import InputError, SolveError
 from .anatomy import Mesh, atrial_shell, cable, read_mesh, refine, reorder, repair, sheet, slab, write_mesh
+from .fem import Space, split
 from .ionic import MitchellSchaeffer, ModifiedMitchellSchaeffer
 from .monodomain import (
     Checkpointed,
@@ -19,16 +20,27 @@ from .monodomain import (
     in_sphere,
     pulse,
     simulate,
+    simulate_batch,
+    simulate_split,
 )
-from .observe import ActivationTimes, MappingData, VoltageTrace, earliest_sources, read_csv, write_csv
+from .observe import (
+    ActivationTimes,
+    MappingData,
+    VoltageTrace,
+    earliest_sources,
+    numerical_error,
+    read_csv,
+    write_csv,
+)
 from .posterior import LogConductivity, StudentT, field, matern_modes, per_region, uniform
 from .twin import Twin
 
 __all__ = [
-    "ActivationTimes", "Checkpointed", "ForwardMode", "InputError", "LogConductivity", "MappingData", "Mesh",
-    "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "RungeKuttaChebyshev", "SolveError", "Stimulus",
-    "StudentT", "Times", "Tissue", "Twin", "VoltageTrace", "atrial_shell", "cable", "diffusion_tensor",
-    "earliest_sources", "field", "in_regions", "in_sphere", "matern_modes", "per_region", "pulse", "read_csv",
-    "read_mesh", "refine", "reorder", "repair", "sheet", "simulate", "slab", "uniform", "write_csv",
+    "ActivationTimes", "Checkpointed", "ForwardMode", "InputError", "LogConductivity", "MappingData",
+    "Mesh", "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "RungeKuttaChebyshev", "SolveError", "Space",
+    "Stimulus", "StudentT", "Times", "Tissue", "Twin", "VoltageTrace", "atrial_shell", "cable",
+    "diffusion_tensor", "earliest_sources", "field", "in_regions", "in_sphere", "matern_modes",
+    "numerical_error", "per_region", "pulse", "read_csv", "read_mesh", "refine", "reorder", "repair",
+    "sheet", "simulate", "simulate_batch", "simulate_split", "slab", "split", "uniform", "write_csv",
     "write_mesh",
 ]  # fmt: skip

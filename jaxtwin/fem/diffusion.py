@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt
+from jaxtyping import Array, Float
 
-from .layout import Layout
+from .layout import Layout, at
 from .space import Space
 
 
@@ -26,16 +26,6 @@ def edge_masses(space: Space) -> Float[Array, " edges"]:
     pairs = corners * (corners - 1) // 2
     entry = jnp.repeat(space.measures / (corners * (corners + 1)), pairs)
     return jnp.append(entry, 0.0)[space.edge_terms].sum(axis=0)
-
-
-def at(u: Float[Array, " nodes"], nodes: UInt[Array, " run"]) -> Float[Array, " run"]:
-    """u[nodes]; `jnp` indexing would look at the sign of each index and wrap it."""
-    dims = jax.lax.GatherDimensionNumbers(
-        offset_dims=(), collapsed_slice_dims=(0,), start_index_map=(0,)
-    )  # fmt: skip
-    return jax.lax.gather(
-        u, nodes[:, None], dims, (1,), mode=jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
-    )  # fmt: skip
 
 
 class EdgeOperator(eqx.Module):
@@ -80,7 +70,7 @@ class EdgeOperator(eqx.Module):
             terms = [w * (at(u, row) - own) for w, row in zip(weights, piece.neighbours, strict=True)]
             here = jax.tree.map(lambda x, r=run: x[r] if jnp.shape(x)[:1] == (nodes,) else x, fields)
             pieces.append(local(sum(terms[1:], terms[0]), *here))
-        return jnp.concatenate(pieces)
+        return self.layout.extend(jnp.concatenate(pieces))
 
     def edge_products(self, scales, qs, ys) -> list[Array]:
         """sum over r of scales_r (q_j - q_i)_r (y_j - y_i)_r: an array for each owned slot, and the loose."""

@@ -3,6 +3,7 @@
 from itertools import combinations, pairwise
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
@@ -28,16 +29,20 @@ def padded(keys: Int[np.ndarray, " rows"], count: int, *columns) -> list[Int[np.
     return tables
 
 
-def balanced_owners(points: np.ndarray, ends: Int[np.ndarray, "edges two"]) -> Int[np.ndarray, " edges"]:
+def balanced_owners(
+    points: np.ndarray, ends: Int[np.ndarray, "edges two"], rows: int
+) -> Int[np.ndarray, " edges"]:
     """Which end (0 or 1) owns each edge, so that every node owns about half of its edges.
 
     The end that lies behind, seen in a fixed direction: half of the edges of a node point ahead. Where more
-    do, a few passes hand one edge each to nodes that own less.
+    do, a few passes hand one edge each to nodes that own less. Nodes from `rows` on own none.
     """
     # no mesh is aligned with it by design
     ahead = points @ np.array([1.0, 0.6180339887, 0.7548776662])[: points.shape[1]]
     side, edges = (ahead[ends[:, 0]] > ahead[ends[:, 1]]).astype(np.int64), np.arange(len(ends))
+    side = np.where(ends[:, 0] >= rows, 1, np.where(ends[:, 1] >= rows, 0, side))
     half = 0.5 * np.bincount(ends.ravel(), minlength=len(points))
+    half[rows:] = -np.inf  # never in deficit
     for _ in range(8):
         owner, other = ends[edges, side], ends[edges, 1 - side]
         excess = np.bincount(owner, minlength=len(points)) - half
@@ -73,6 +78,16 @@ def cuts(degree: Int[np.ndarray, " nodes"], most: int = 3) -> list[int]:
     return chosen
 
 
+def at(u: Float[Array, " nodes"], nodes: UInt[Array, " run"]) -> Float[Array, " run"]:
+    """u[nodes]; `jnp` indexing would look at the sign of each index and wrap it."""
+    dims = jax.lax.GatherDimensionNumbers(
+        offset_dims=(), collapsed_slice_dims=(0,), start_index_map=(0,)
+    )  # fmt: skip
+    return jax.lax.gather(
+        u, nodes[:, None], dims, (1,), mode=jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
+    )  # fmt: skip
+
+
 class Slice(eqx.Module):
     """A run of consecutive nodes and their neighbours, slot-major: (slots, nodes of the run).
 
@@ -87,6 +102,24 @@ class Slice(eqx.Module):
     owned: int = eqx.field(static=True)
 
 
+class Halo(eqx.Module):
+    """The nodes that a part of a mesh borrows from others, on as many devices as there are parts.
+
+    - `sent`: nodes of this part that others borrow; `borrowed`: where each borrowed node stands among what
+      all parts send, end to end. `axis`: of the device mesh.
+    """
+
+    sent: UInt[Array, " sent"]
+    borrowed: UInt[Array, " borrowed"]
+    axis: str = eqx.field(static=True)
+
+    def extend(self, u: Float[Array, " rows"]) -> Float[Array, " nodes"]:
+        """The values of this part's own nodes and of those it borrows."""
+        return jnp.concatenate(
+            [u, at(jax.lax.all_gather(at(u, self.sent), self.axis, tiled=True), self.borrowed)]
+        )
+
+
 class Layout(eqx.Module):
     """The neighbours of all nodes, and where each undirected edge stands among them.
 
@@ -96,38 +129,62 @@ class Layout(eqx.Module):
     - `slices`: neighbours of all nodes.
     - `loose`: (2, loose), the ends of the edges that no slot owns.
     - `owners`: (edges,), where each edge stands among the owned slots of all slices and the loose ones.
+    - `halo`: what comes from other devices where the mesh is split; its nodes have no rows here.
     """
 
     slices: tuple[Slice, ...]
     loose: UInt[Array, "two loose"]
     owners: Int[Array, " edges"]
+    halo: Halo | None
 
-    def __init__(self, points: Float[np.ndarray, "nodes dim"], ends: Int[np.ndarray, "edges two"]):
-        nodes, edges = len(points), np.arange(len(ends))
-        side = balanced_owners(points, ends)
+    def __init__(
+        self,
+        points: Float[np.ndarray, "nodes dim"],
+        ends: Int[np.ndarray, "edges two"],
+        *,
+        rows: int | None = None,
+        bounds: list[int] | None = None,
+        owned: list[int] | None = None,
+    ):
+        """`rows`: nodes that have rows, all where None. `bounds`, `owned`: of the slices, else the best."""
+        nodes, edges = len(points) if rows is None else rows, np.arange(len(ends))
+        side = balanced_owners(points, ends, nodes)
         owner, other = ends[edges, side], ends[edges, 1 - side]
+        back = other < nodes
         # the owned ones first, so that they take the first slots
-        rows = np.r_[owner, other]
+        row = np.r_[owner, other[back]]
         neighbours, edge_of = padded(
-            rows, nodes, (np.r_[other, owner], np.arange(nodes)), (np.r_[edges, edges], len(ends))
+            row, nodes, (np.r_[other, owner[back]], np.arange(nodes)), (np.r_[edges, edges[back]], len(ends))
         )
-        degree, load = np.bincount(rows, minlength=nodes), np.bincount(owner, minlength=nodes)
-        slices, owners, place, loose = [], np.empty(len(ends), np.int32), 0, []
-        for a, b in pairwise(cuts(degree)):
-            slots, owned = degree[a:b].max(), worthwhile(load[a:b])
-            table = edge_of[:slots, a:b]
-            slices.append(
-                Slice(jnp.asarray(neighbours[:slots, a:b].astype(np.uint32)), jnp.asarray(table), owned)
+        degree, load = np.bincount(row, minlength=nodes), np.bincount(owner, minlength=nodes)
+        slices, owners, place, loose = [], np.zeros(len(ends), np.int32), 0, []
+        for k, (a, b) in enumerate(pairwise(bounds or cuts(degree))):
+            few = worthwhile(load[a:b]) if owned is None else owned[k]
+            slots = max(int(degree[a:b].max()), few)
+            table, tail = edge_of[:slots, a:b], ((0, max(0, slots - len(edge_of))), (0, 0))
+            table = np.pad(table, tail, constant_values=len(ends))
+            there = np.concatenate(
+                [neighbours[:slots, a:b], np.tile(np.arange(a, b), (len(table) - len(edge_of[:slots]), 1))]
             )
+            slices.append(Slice(jnp.asarray(there.astype(np.uint32)), jnp.asarray(table), few))
             rank = np.arange(slots)[:, None]
-            used, late = rank[:owned] < load[None, a:b], (rank >= owned) & (rank < load[None, a:b])
-            owners[table[:owned][used]] = place + np.flatnonzero(used)
+            used, late = rank[:few] < load[None, a:b], (rank >= few) & (rank < load[None, a:b])
+            owners[table[:few][used]] = place + np.flatnonzero(used)
             loose.append(table[late])
             place += used.size
         beyond = np.concatenate(loose)
         owners[beyond] = place + np.arange(len(beyond))
         self.slices, self.owners = tuple(slices), jnp.asarray(owners)
         self.loose = jnp.asarray(ends[beyond].T.astype(np.uint32))
+        self.halo = None
+
+    def extend(self, u: Float[Array, " rows"]) -> Float[Array, " nodes"]:
+        """The values at all nodes from those at the nodes that have rows."""
+        return u if self.halo is None else self.halo.extend(u)
+
+    def shared(self, u: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
+        """u, with the values at borrowed nodes replaced by those that they have where they are at home."""
+        return self.extend(u[: sum(piece.neighbours.shape[1] for piece in self.slices)])
 
     def runs(self):
         """Each slice with the nodes it stands for."""

@@ -64,7 +64,8 @@ class Space(eqx.Module):
             scaled = scaled_mass(mass, diagonal, mass_scaling)
         else:
             scaled = mass
-        ends, self.edge_terms = _edges(mesh)
+        ends, terms = edges_of(mesh)
+        self.edge_terms = jnp.asarray(terms)
         self.gradients = jnp.asarray(gradients, real)
         self.measures = jnp.asarray(measures, real)
         self.mass = jnp.asarray(scaled, real)
@@ -79,8 +80,13 @@ class Space(eqx.Module):
 
     def with_share(self, consistent_mass: float) -> "Space":
         """The same space with another share of the consistent mass."""
+        return self.replaced(consistent_mass=consistent_mass)
+
+    def replaced(self, **fields) -> "Space":
+        """The same space with other values of these fields."""
         other = copy(self)
-        object.__setattr__(other, "consistent_mass", consistent_mass)
+        for name, value in fields.items():
+            object.__setattr__(other, name, value)
         return other
 
     def to_cells(self, values: Float[Array, " nodes"]) -> Float[Array, " cells"]:
@@ -88,7 +94,7 @@ class Space(eqx.Module):
         return values[self.cells].mean(axis=1)
 
 
-def _edges(mesh: Mesh) -> tuple[Int[np.ndarray, "edges two"], Int[Array, "terms edges"]]:
+def edges_of(mesh: Mesh) -> tuple[Int[np.ndarray, "edges two"], Int[np.ndarray, "terms edges"]]:
     """`mesh.edges`, and the pairs of corners that make up each; unused places hold the number of pairs."""
     keys = mesh.edge_keys
     order = np.argsort(keys, kind="stable")
@@ -99,4 +105,4 @@ def _edges(mesh: Mesh) -> tuple[Int[np.ndarray, "edges two"], Int[Array, "terms 
     for row in range(len(terms)):
         has = counts > row
         terms[row, has] = order[first[has] + row]
-    return np.stack(np.divmod(keys[first], len(mesh.points)), axis=1), jnp.asarray(terms)
+    return np.stack(np.divmod(keys[first], len(mesh.points)), axis=1), terms

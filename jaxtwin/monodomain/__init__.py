@@ -2,6 +2,7 @@
 
 from .adjoint import AbstractAdjoint, Checkpointed, ForwardMode
 from .conductivity import diffusion_tensor
+from .parallel import simulate_batch, simulate_split
 from .recorder import AbstractRecorder, Step
 from .simulate import Solution, Times, simulate, simulate_in_parts, spectral_bound
 from .stepper import AbstractStepper, RungeKuttaChebyshev, State
@@ -11,5 +12,6 @@ from .tissue import Tissue
 __all__ = [
     "AbstractAdjoint", "AbstractRecorder", "AbstractStepper", "AbstractStimulus", "Checkpointed",
     "ForwardMode", "RungeKuttaChebyshev", "Solution", "State", "Step", "Stimulus", "Times", "Tissue",
-    "diffusion_tensor", "in_regions", "in_sphere", "pulse", "simulate", "simulate_in_parts", "spectral_bound",
+    "diffusion_tensor", "in_regions", "in_sphere", "pulse", "simulate", "simulate_batch",
+    "simulate_in_parts", "simulate_split", "spectral_bound",
 ]  # fmt: skip

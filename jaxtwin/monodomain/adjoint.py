@@ -157,6 +157,8 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
     state_bar, memory_bar, emitted_bar = jax.tree.map(
         lambda shape, bar: jnp.zeros(shape.shape, shape.dtype) if bar is None else bar, shapes, cotangents
     )
+    # a node that is borrowed from another device has the cotangent that it has there
+    state_bar, memory_bar = jax.tree.map(march.diffusion.layout.shared, (state_bar, memory_bar))
     zeros = jax.tree.map(jnp.zeros_like, wanted)
     last = State(after.u, after.gate, after.diffusion)
     carry = last, state_bar, memory_bar, march.no_source(), zeros, march.diffusion.no_products()

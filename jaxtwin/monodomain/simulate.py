@@ -55,7 +55,8 @@ def spectral_bound(tissue: Tissue) -> Float[Array, ""]:
     return diffusion_operator(tissue.space, tissue.diffusivity).spectral_bound() + tissue.ionic.stiffness()
 
 
-def _with_stages(stepper: AbstractStepper, tissue: Tissue, dt: float) -> AbstractStepper:
+def with_stages(stepper: AbstractStepper, tissue: Tissue, dt: float) -> AbstractStepper:
+    """The stepper with the number of stages that the tissue needs, where it has none."""
     if stepper.stages is not None:
         return stepper
     try:
@@ -73,7 +74,8 @@ def _with_stages(stepper: AbstractStepper, tissue: Tissue, dt: float) -> Abstrac
     return stepper.with_stages(bound, dt)
 
 
-def _march(tissue: Tissue, stepper: AbstractStepper, times: Times, recorders) -> March:
+def march_of(tissue: Tissue, stepper: AbstractStepper, times: Times, recorders) -> March:
+    """Operators and cells of a tissue, on the grid in time."""
     space = tissue.space
     share = space.consistent_mass
     return March(
@@ -84,7 +86,8 @@ def _march(tissue: Tissue, stepper: AbstractStepper, times: Times, recorders) ->
     )  # fmt: skip
 
 
-def _begin(march: March, state: State | None):
+def begin(march: March, state: State | None):
+    """The state and memory before the first step."""
     if state is None:
         state = initial_state(march.reaction.ionic, march.mass.shape[0], march.mass.dtype)
     # a state may come from a solve on another blend
@@ -96,17 +99,18 @@ def _begin(march: March, state: State | None):
 
 
 @eqx.filter_jit
-def _solution(recorders, state, memory, emitted, dt: float) -> Solution:
+def solution_of(recorders, state, memory, emitted, dt: float) -> Solution:
+    """What the recorders read, and the state."""
     records = tuple(r.read(m, e, dt) for r, m, e in zip(recorders, memory, emitted, strict=True))
     return Solution(state, records, jnp.max(jnp.abs(jax.lax.stop_gradient(state.u))))
 
 
 @eqx.filter_jit
 def _simulate(tissue, stepper, times: Times, recorders, state, adjoint: AbstractAdjoint) -> Solution:
-    march = _march(tissue, stepper, times, recorders)
-    state, memory = _begin(march, state)
+    march = march_of(tissue, stepper, times, recorders)
+    state, memory = begin(march, state)
     state, memory, emitted = adjoint.run(march, state, memory, jnp.asarray(0), times.steps)
-    return _solution(recorders, state, memory, emitted, times.dt)
+    return solution_of(recorders, state, memory, emitted, times.dt)
 
 
 def simulate(
@@ -126,7 +130,7 @@ def simulate(
     stages first. Raises `SolveError` if the solve diverged (not inside traced functions, and not with
     `throw=False`: look at `Solution.peak`).
     """
-    stepper = _with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt)
+    stepper = with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt)
     solution = _simulate(tissue, stepper, times, recorders, state, adjoint or Checkpointed())
     if throw and not isinstance(solution.state.u, jax.core.Tracer):
         _check(solution.state, times.stop)
@@ -151,14 +155,16 @@ def simulate_in_parts(
     For progress bars and for frames of u. What recorders emit is kept for the last part only. A solve
     that diverges raises `SolveError` at the part in which it does.
     """
-    march = _march(tissue, _with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt), times, recorders)
-    state, memory = _begin(march, None)
+    march = march_of(
+        tissue, with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt), times, recorders
+    )
+    state, memory = begin(march, None)
     for first in range(0, times.steps, every):
         steps = min(every, times.steps - first)
         state, memory, emitted = _advance(march, state, memory, jnp.asarray(first), steps)
         time = times.start + (first + steps) * times.dt
         _check(state, time)
-        yield time, _solution(recorders, state, memory, emitted, times.dt)
+        yield time, solution_of(recorders, state, memory, emitted, times.dt)
 
 
 def _check(state: State, time: float) -> None:

@@ -1,0 +1,179 @@
+"""The solve on several devices: many tissues at once, or one mesh in parts."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh as Devices
+from jax.sharding import NamedSharding, PartitionSpec
+
+from .._results import InputError
+from ..fem import Split, diffusion_operator
+from .adjoint import AbstractAdjoint, Checkpointed
+from .recorder import AbstractRecorder
+from .simulate import Solution, Times, begin, march_of, simulate, solution_of, with_stages
+from .stepper import AbstractStepper, RungeKuttaChebyshev, State
+from .tissue import Tissue
+
+
+def _devices(devices, wanted: int | None = None) -> np.ndarray:
+    chosen = np.asarray(jax.devices() if devices is None else devices)
+    if wanted is not None and len(chosen) != wanted:
+        raise InputError(
+            f"{len(chosen)} devices for a mesh in {wanted} parts", "one device for each part",
+            "Split the mesh into as many parts as there are devices, or name the devices",
+        )  # fmt: skip
+    return chosen
+
+
+def simulate_batch(
+    tissues: Tissue,
+    times: Times,
+    *,
+    batched: tuple[str, ...],
+    stepper: AbstractStepper | None = None,
+    recorders: tuple[AbstractRecorder, ...] = (),
+    adjoint: AbstractAdjoint | None = None,
+    devices=None,
+) -> Solution:
+    """Many solves through one compiled program; arrays of the solution have the batch in front.
+
+    `batched`: the fields of `tissues` (of "space", "ionic", "diffusivity", "stimulus") whose arrays have a
+    batch axis in front: `("stimulus",)` for pacing sites, `("ionic", "diffusivity")` for samples of
+    parameters. All take the stages of the stiffest. `devices`: those that share the batch, one where None;
+    the batch must be a multiple of their number. Reverse mode goes through; each solve keeps a trajectory of
+    its own, so divide the memory of the adjoint by the batch.
+    """
+    shared, spread = _parted(tissues, batched)
+    size = {leaf.shape[0] for leaf in jax.tree.leaves(spread)}
+    if len(size) != 1:
+        raise InputError(
+            f"batch axes of lengths {sorted(size)}",
+            "one length",
+            "Name in `batched` the fields with a batch in front",
+        )
+    (count,) = size
+    chosen = _devices(jax.devices()[:1] if devices is None else devices)
+    if count % len(chosen):
+        raise InputError(
+            f"a batch of {count} on {len(chosen)} devices",
+            "a multiple of the number of devices",
+            "Pad the batch",
+        )
+    stepper = stepper or RungeKuttaChebyshev()
+    if stepper.stages is None:
+        differ = count if set(batched) - {"stimulus"} else 1
+        each = [eqx.combine(jax.tree.map(lambda leaf, k=k: leaf[k], spread), shared) for k in range(differ)]
+        steppers = [with_stages(stepper, tissue, times.dt) for tissue in each]
+        stepper = max(steppers, key=lambda s: s.stages or 0)
+    return _batch(
+        shared, spread, times, stepper, recorders, adjoint or Checkpointed(), tuple(chosen.tolist())
+    )
+
+
+def _parted(tissues: Tissue, batched: tuple[str, ...]) -> tuple[Tissue, Tissue]:
+    """What all solves share, and the arrays with a batch in front."""
+    chosen = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: eqx.is_array(leaf) and path[0].name in batched, tissues
+    )
+    spread, shared = eqx.partition(tissues, chosen)
+    return shared, spread
+
+
+@eqx.filter_jit
+def _batch(shared, spread, times, stepper, recorders, adjoint, devices) -> Solution:
+    arrays, static = eqx.partition(shared, eqx.is_array)
+
+    def many(spread, arrays):
+        def one(spread):
+            tissue = eqx.combine(spread, arrays, static)
+            return simulate(tissue, times, stepper=stepper, recorders=recorders, adjoint=adjoint, throw=False)
+
+        return jax.vmap(one)(spread)
+
+    if len(devices) == 1:
+        return many(spread, arrays)
+    grid = Devices(np.asarray(devices), ("batch",))
+    return jax.shard_map(
+        many, mesh=grid, in_specs=(PartitionSpec("batch"), PartitionSpec()), out_specs=PartitionSpec("batch"),
+        check_vma=False,
+    )(spread, arrays)  # fmt: skip
+
+
+def simulate_split(
+    split: Split,
+    tissue: Tissue,
+    times: Times,
+    *,
+    stepper: AbstractStepper | None = None,
+    recorders: tuple[AbstractRecorder, ...] = (),
+    adjoint: AbstractAdjoint | None = None,
+    devices=None,
+) -> Solution:
+    """The same solve as `simulate`, with the mesh in parts on as many devices; forward and gradient.
+
+    `split`: from `jaxtwin.fem.split(mesh, tissue.space, parts)`. Each product of a stage sends the values at
+    the borders of the parts to the others. Recorders are those whose records are arrays with the nodes last.
+    Durations of a stimulus are not differentiated here. `devices`: all where None; with `jax.distributed`
+    those of all processes, each of which calls this with the same arguments and gets the whole solution.
+    """
+    chosen = _devices(devices, split.parts)
+    stepper = with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt)
+    return _split(split, tissue, times, stepper, recorders, adjoint or Checkpointed(), tuple(chosen.tolist()))
+
+
+@eqx.filter_jit
+def _split(split: Split, tissue: Tissue, times, stepper, recorders, adjoint, devices) -> Solution:
+    grid = Devices(np.asarray(devices), ("parts",))
+    count = tissue.space.nodes
+
+    def at_nodes(leaf):
+        return eqx.is_array(leaf) and leaf.shape[-1:] == (count,)
+
+    def dealt(leaf):
+        return jnp.moveaxis(leaf[..., split.nodes], -2, 0)
+
+    local = tissue.ionic, tissue.stimulus
+    fields, rest = eqx.partition(local, at_nodes)
+    numbers, static = eqx.partition(rest, eqx.is_array)
+    arrays, form = eqx.partition(split.spaces, eqx.is_array)
+    parts = (
+        arrays, split.own_nodes, split.own_edges, tissue.diffusivity[split.cells], jax.tree.map(dealt, fields)
+    )  # fmt: skip
+
+    def run(parts, numbers):
+        arrays, own_nodes, own_edges, tensor, fields = jax.tree.map(lambda leaf: leaf[0], parts)
+
+        def counted(leaf, mask):
+            """The value everywhere, its derivative where this part counts."""
+            return jnp.where(mask, leaf, jax.lax.stop_gradient(leaf))
+
+        def over_nodes(leaf):
+            return counted(leaf, own_nodes) if leaf.ndim < 2 else counted(leaf, own_nodes[None])
+
+        space = eqx.combine(arrays, form)
+        scalars = jax.tree.map(
+            lambda leaf: over_nodes(jnp.broadcast_to(leaf, own_nodes.shape)) if leaf.ndim == 0 else leaf,
+            numbers,
+        )
+        ionic, stimulus = eqx.combine(jax.tree.map(over_nodes, fields), scalars, static)
+        march = march_of(Tissue(space, ionic, tensor, stimulus), stepper, times, recorders)
+        of_edges = counted(diffusion_operator(space, tensor).of_edges, own_edges)
+        march = eqx.tree_at(lambda m: m.diffusion, march, march.diffusion.with_edges(of_edges))
+        state, memory = begin(march, None)
+        state, memory, emitted = adjoint.run(march, state, memory, jnp.asarray(0), times.steps)
+        solution = solution_of(recorders, state, memory, emitted, times.dt)
+        return jax.tree.map(lambda leaf: leaf[None], (solution.state, solution.records))
+
+    whole = jax.shard_map(
+        run, mesh=grid, in_specs=(PartitionSpec("parts"), PartitionSpec()), out_specs=PartitionSpec("parts"),
+        check_vma=False,
+    )  # fmt: skip
+
+    def collected(leaf):
+        flat = jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], -1)
+        return jax.lax.with_sharding_constraint(flat[..., split.place], NamedSharding(grid, PartitionSpec()))
+
+    state, records = jax.tree.map(collected, whole(parts, numbers))
+    peak = jnp.max(jnp.abs(jax.lax.stop_gradient(state.u)))
+    return Solution(State(state.u, state.gate, state.diffusion, state.ahead), records, peak)
