@@ -1,11 +1,11 @@
-"""`python -m benchmarks claims [GROUP]`, `python -m benchmarks GROUP NAME`, `python -m benchmarks readme`."""
+"""`python -m benchmarks claims [GROUP]`, `... GROUP NAME`, `... gpu [PART ...]`, `... readme`."""
 
 import argparse
 import json
 import sys
 from importlib import import_module
 
-from . import claims, readme
+from . import claims, gpu, readme
 from .machine import machine
 
 
@@ -18,6 +18,9 @@ def main() -> int:
     of_claims.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results")
     of_claims.add_argument("--only", default="", help="measure these commands, keep the others as stored")
     commands.add_parser("readme", help="write the table of figures in README.md from benchmarks/results")
+    on_gpu = commands.add_parser("gpu", help=gpu.__doc__)
+    on_gpu.add_argument("parts", nargs="*", help=f"of {', '.join(gpu.PARTS)}; all where none is named")
+    on_gpu.add_argument("--anywhere", action="store_true", help="also where there is no GPU")
     for group in claims.groups():
         module = import_module(f".{group}", __package__)
         one = commands.add_parser(group, help=module.__doc__)
@@ -28,6 +31,10 @@ def main() -> int:
     if given.command == "readme":
         readme.write()
         return 0
+    if given.command == "gpu":
+        if unknown := set(given.parts) - gpu.PARTS.keys():
+            parser.error(f"no such part: {', '.join(sorted(unknown))}; choose from {', '.join(gpu.PARTS)}")
+        return gpu.run(given.parts, given.anywhere)
     benchmark = import_module(f".{given.command}", __package__).BENCHMARKS[given.name]
     result = {"benchmark": f"{given.command} {given.name}", "machine": machine()} | benchmark()
     print(json.dumps(result))

@@ -43,7 +43,7 @@ def balanced_owners(
     side = np.where(ends[:, 0] >= rows, 1, np.where(ends[:, 1] >= rows, 0, side))
     half = 0.5 * np.bincount(ends.ravel(), minlength=len(points))
     half[rows:] = -np.inf  # never in deficit
-    for _ in range(8):
+    for _ in range(3):
         owner, other = ends[edges, side], ends[edges, 1 - side]
         excess = np.bincount(owner, minlength=len(points)) - half
         moved = np.flatnonzero((excess[owner] > 0.5) & (excess[other] < excess[owner] - 0.5))

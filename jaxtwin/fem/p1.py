@@ -5,6 +5,8 @@ from jaxtyping import Float, Int
 
 from ..anatomy import Mesh
 
+CHUNK = 1 << 15  # cells
+
 
 def p1_gradients(mesh: Mesh) -> Float[np.ndarray, "cells corners dim"]:
     """Gradients of the P1 basis functions, 1/mm.
@@ -13,16 +15,21 @@ def p1_gradients(mesh: Mesh) -> Float[np.ndarray, "cells corners dim"]:
     barycentric coordinate is sum_j (G^-1)_ij S_j; on a surface this is the tangential gradient. On
     tetrahedra it is the cross product of the other two over their volume.
     """
-    corner = [mesh.points[c] for c in mesh.cells.T]
-    span = [c - corner[0] for c in corner[1:]]
-    if mesh.corners == 4:
-        a, b, c = span
-        inner = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=1)
-        inner /= np.einsum("ci,ci->c", a, inner[:, 0])[:, None, None]
-    else:
-        rows = np.stack(span, axis=1)
-        inner = np.linalg.inv(rows @ rows.swapaxes(1, 2)) @ rows
-    return np.concatenate([-inner.sum(axis=1, keepdims=True), inner], axis=1)
+    gradients = np.empty((*mesh.cells.shape, mesh.dim))
+    # in chunks that fit the cache: fresh memory for whole arrays costs more than the arithmetic
+    for start in range(0, len(mesh.cells), CHUNK):
+        piece = slice(start, start + CHUNK)
+        corner = [mesh.points[c] for c in mesh.cells[piece].T]
+        span = [c - corner[0] for c in corner[1:]]
+        if mesh.corners == 4:
+            a, b, c = span
+            inner = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)], axis=1)
+            inner /= np.einsum("ci,ci->c", a, inner[:, 0])[:, None, None]
+        else:
+            rows = np.stack(span, axis=1)
+            inner = np.linalg.inv(rows @ rows.swapaxes(1, 2)) @ rows
+        gradients[piece, 1:], gradients[piece, 0] = inner, -inner.sum(axis=1)
+    return gradients
 
 
 def lumped_mass(mesh: Mesh) -> Float[np.ndarray, " nodes"]:

@@ -59,8 +59,9 @@ class Space(eqx.Module):
             )
         gradients = p1_gradients(mesh)
         if mass_scaling > 0:
-            stiffness = measures[:, None] * (gradients**2).sum(axis=2)
-            diagonal = np.bincount(mesh.cells.ravel(), stiffness.ravel(), nodes)
+            squares = [np.einsum("ci,ci,c->c", g, g, measures) for g in gradients.swapaxes(0, 1)]
+            each = zip(mesh.cells.T, squares, strict=True)
+            diagonal = sum((np.bincount(c, w, nodes) for c, w in each), np.zeros(nodes))
             scaled = scaled_mass(mass, diagonal, mass_scaling)
         else:
             scaled = mass

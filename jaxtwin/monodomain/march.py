@@ -148,25 +148,26 @@ class March(eqx.Module):
             return reaction(wanted).ionic.reaction(y, gate)
 
         def stage(carry, scanned):
-            row, y_earlier = scanned
-            q, q_before, y, gate_bar, w_bar = carry
+            row, later, y_earlier = scanned
+            q, q_later, y, gate_bar, w_bar = carry
 
-            def transpose(product, ionic, gate, y, q, q_before):
+            def transpose(product, ionic, gate, y, q, q_later):
                 slope = jax.grad(lambda y: jnp.sum(ionic.reaction(y, gate)))(y)
-                return q_before + row[3] * product + (row[1] + row[4] * slope) * q
+                return later * q_later + row[3] * product + (row[1] + row[4] * slope) * q
 
-            q_next = self.diffusion.then(
-                transpose, q, reaction(wanted).ionic, entry.gate, y, q, q_before
-            )  # fmt: skip
+            ionic = reaction(wanted).ionic
+            q_next = self.diffusion.then(transpose, q, ionic, entry.gate, y, q, q_later)
             w_more, gate_more = jax.vjp(lambda w, g: rate(w, g, y), wanted, entry.gate)[1](row[4] * mass * q)
             w_bar = jax.tree.map(jnp.add, w_bar, w_more)
             # the next argument is carried: read from the stack it would be sliced at every node
-            return (q_next, row[2] * q, y_earlier, gate_bar + gate_more, w_bar), q
+            return (q_next, q, y_earlier, gate_bar + gate_more, w_bar), q
 
         rows = self.rows()
+        # the argument of a stage also feeds the stage after the next one, and the last is the new u itself
+        later = jnp.append(rows[1:, 2], 1.0)
         init = product_bar / mass, y_bar / mass, after.u, jnp.zeros_like(mass), w_bar
-        (q_first, q_before, _, gate_bar, w_bar), qs = jax.lax.scan(
-            stage, init, (rows, arguments), reverse=True
+        (q_first, q_second, _, gate_bar, w_bar), qs = jax.lax.scan(
+            stage, init, (rows, later, arguments), reverse=True
         )
         # what does not feed the loop is summed over the stages in one pass over memory
         weights = (-self.stepper.coefficients(self.dt)[:, 3]).tolist()
@@ -177,7 +178,7 @@ class March(eqx.Module):
         entry_bar = Entry(start_bar, rate_bar, gate_bar, linear_drive_bar + drive_bar)
         w_more, state_more, source_bar = enter_transpose((entry_bar, mass * q_first))
         w_bar, state_bar = jax.tree.map(jnp.add, (w_bar, state_bar), (w_more, state_more))
-        state_bar = eqx.tree_at(lambda s: s.u, state_bar, state_bar.u + mass * q_before)
+        state_bar = eqx.tree_at(lambda s: s.u, state_bar, state_bar.u + mass * (rows[0, 2] * q_second))
         if self.dispersion is None:
             source_bar = None
         else:
