@@ -25,7 +25,7 @@ centre_mm = {centre}
 radius_mm = 3.0
 [time]
 end_ms = 500.0
-step_ms = 0.05
+step_ms = 0.2
 """
 
 FIT = """
@@ -37,7 +37,7 @@ anisotropy_ratio = 1.0
 [[stimulus]]
 kind = "map"
 [time]
-step_ms = 0.1
+step_ms = 0.2
 [map]
 file = "{data}/eam_map/openep_mesh_2_dense.vtk"
 array = "LAT"

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ._files import atomic_write
 from ._results import InputError, SolveError
 
 app = typer.Typer(
@@ -168,6 +169,52 @@ def doctor() -> None:
     if not facts["self_test"]["passed"]:
         raise SolveError("The self-test failed: speed or derivative are not as expected on this machine.")
     say(f"Ready: the self-test passed on {', '.join(d['kind'] for d in facts['devices'])}.")
+
+
+@app.command()
+def verify(
+    full: Annotated[bool, typer.Option("--full", help="Finer meshes and all tables; 25 minutes.")] = False,
+    only: Annotated[list[str] | None, typer.Option(help="A group by name; may be given again.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write figures and tables here.")] = None,
+    markdown_file: Annotated[
+        Path | None, typer.Option("--markdown", help="Write the printed tables here.")
+    ] = None,
+) -> None:
+    """Measure the claims of the solver: orders, speeds, invariance, gradients, precision, the slab."""
+    from ._cli.claims import content, document, markdown
+    from ._cli.folder import readable_json
+    from ._cli.verify import chosen_groups, run_group
+
+    names = chosen_groups(only or [])
+    files = [path for path in (json_file, markdown_file) if path is not None]
+    _refuse_folders_and_twins(files)
+    configure("float64")
+    groups = {}
+    with ExitStack() as stack:
+        # opened before the work, so that a path that cannot be written costs no time
+        streams = {path: stack.enter_context(atomic_write(path)) for path in files}
+        for name in names:
+            say(f"{name} ...")
+            groups[name] = run_group(name, full, say)
+            print(markdown(groups[name]), flush=True)
+        if json_file is not None:
+            streams[json_file].write(readable_json(content(groups, full)).encode())
+        if markdown_file is not None:
+            streams[markdown_file].write(document(groups).encode())
+    claims = [claim for group in groups.values() for claim in group.claims]
+    missed = [claim.text for claim in claims if not claim.met]
+    if missed:
+        raise SolveError(f"{len(missed)} of {len(claims)} claims are not met: {'; '.join(missed)}.")
+    seconds = sum(group.seconds for group in groups.values())
+    say(f"All {len(claims)} claims are met, {seconds:.0f} s.")
+
+
+def _refuse_folders_and_twins(files: list[Path]) -> None:
+    for path in files:
+        if path.is_dir():
+            raise InputError(f"{path}, which is a folder", "the name of a file", "Choose another name")
+    if len({path.resolve() for path in files}) < len(files):
+        raise InputError(f"{files[0]} for both files", "two names", "Choose another name for one of them")
 
 
 def _of_iterations(update: Callable[[float, float, str], None]):

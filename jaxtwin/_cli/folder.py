@@ -89,8 +89,13 @@ def provenance(case: Case, sources: list[Path], warnings: list[str]) -> dict[str
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Readable JSON; NaN and infinity, which JSON does not have, become null."""
-    path.write_text(json.dumps(_finite(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    """Writes `readable_json` to a file."""
+    path.write_text(readable_json(content), encoding="utf-8")
+
+
+def readable_json(content: dict[str, Any]) -> str:
+    """Indented JSON; NaN and infinity, which JSON does not have, become null."""
+    return json.dumps(_finite(content), indent=2, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:

@@ -1,13 +1,19 @@
 """Claims to evidence: what the solver must reproduce, computed so that tests and reports read one number.
 
-All of it assumes double precision (`jax.config.update("jax_enable_x64", True)`).
+`jaxtwin verify` runs all of it. Double precision is assumed (`jax.config.update("jax_enable_x64", True)`).
 """
 
 from .derivative import DERIVATIVE_MESHES, derivative_errors, transpose_error
+from .exact import STEADY
 from .order import Order, spatial_order, temporal_order
-from .wave import plane_wave_speed, rotation_difference, total_drift
+from .precision import PRECISION_MESHES, Difference, precision_difference
+from .slab import CONVERGED, Limit, SlabWave, richardson_limit, slab_closed_form, slab_wave
+from .taylor import taylor_remainders
+from .wave import plane_wave_speed, rotation_difference, speed_order, total_drift
 
 __all__ = [
-    "DERIVATIVE_MESHES", "Order", "derivative_errors", "plane_wave_speed", "rotation_difference",
-    "spatial_order", "temporal_order", "total_drift", "transpose_error",
+    "CONVERGED", "DERIVATIVE_MESHES", "PRECISION_MESHES", "STEADY", "Difference", "Limit", "Order",
+    "SlabWave", "derivative_errors", "plane_wave_speed", "precision_difference", "richardson_limit",
+    "rotation_difference", "slab_closed_form", "slab_wave", "spatial_order", "speed_order",
+    "taylor_remainders", "temporal_order", "total_drift", "transpose_error",
 ]  # fmt: skip
