@@ -42,16 +42,14 @@ def test_hand_written_transpose_equals_plain_autodiff(name, memory, share):
 
 def test_memory_bound_picks_the_blocks_and_is_refused_when_too_small(mesh):
     """The longest divisor that fits; a clear refusal where none does."""
-    from jaxtwin.monodomain.simulate import _begin, _march
-
     tissue = Tissue(
         Space(mesh),
         jt.MitchellSchaeffer(),
         diffusion_tensor(mesh.fibres, 0.3),
         jt.pulse([0], len(mesh.points)),
     )
-    march = _march(tissue, STEPPER, Times(10.0, 0.1), ())
-    state, memory = _begin(march, None)
+    march = march_of(tissue, STEPPER, Times(10.0, 0.1), ())
+    state, memory = begin(march, None)
     assert Checkpointed(1e9).block(march, state, memory, 100) == 100
     small = 30 * 8 * len(mesh.points)
     small_block = Checkpointed(10.0 * small).block(march, state, memory, 100)
