@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .speed import one_core
+from .speed import one_core, sheet_problem
 
 HERE = Path(__file__).parent
 AT = [[20, 0], [40, 0], [20, 20], [40, 40]]  # mm
@@ -88,33 +88,10 @@ def cheapest(run: Callable[[], Any], times: int = 2) -> tuple[Any, dict[str, flo
 
 def jaxtwin(edge: float, dt: float, share: float, repeats: int = 2) -> dict[str, Any]:
     """Problem P with jaxtwin in float32; `share` of the consistent mass."""
-    import jax
-    import jax.numpy as jnp
-
-    import jaxtwin as jt
-    from jaxtwin.fem import Space
-    from jaxtwin.monodomain import spectral_bound
-
-    mesh = jt.reorder(jt.sheet(40.0, 40.0, edge)).mesh
-    space, times = Space(mesh, consistent_mass=share), jt.Times(200.0, dt)
-    start = jt.pulse((mesh.points <= 2.0).all(axis=1), len(mesh.points))
-    cells = jnp.full(len(mesh.cells), np.log(0.3), space.mass.dtype)
-
-    def tissue(log_d):
-        return jt.Tissue(
-            space, jt.MitchellSchaeffer(), jt.diffusion_tensor(mesh.fibres, jnp.exp(log_d)), start
-        )
-
-    stepper = jt.RungeKuttaChebyshev().with_stages(float(spectral_bound(tissue(cells))), dt)
-
-    @jax.jit
-    def activation(log_d):
-        recorders = (jt.ActivationTimes(),)
-        return jt.simulate(tissue(log_d), times, stepper=stepper, recorders=recorders).records[0]
-
-    lat, seconds = cheapest(lambda: np.asarray(activation(cells)), repeats)
+    mesh, problem = sheet_problem(edge, share, dt)
+    lat, seconds = cheapest(problem.activation(), repeats)
     where = [np.linalg.norm(mesh.points - np.asarray([at]), axis=1).argmin() for at in AT]
-    row = {"nodes": len(mesh.points), "dt_ms": dt, "stages": stepper.stages}
+    row = {"nodes": len(mesh.points), "dt_ms": dt, "stages": problem.stepper.stages}
     return row | seconds | {"lat_ms": lat[where].tolist()}
 
 

@@ -86,6 +86,21 @@ class Problem:
         other.times = jt.Times(stop, self.times.dt)
         return other
 
+    def activation(self) -> Callable[[], np.ndarray]:
+        """The activation times, from a solve that keeps nothing else; compiled at the first call."""
+        import equinox as eqx
+
+        import jaxtwin as jt
+
+        @eqx.filter_jit
+        def solve(log_d, space):
+            return jt.simulate(
+                self.tissue(log_d, space), self.times, stepper=self.stepper,
+                recorders=(jt.ActivationTimes(),), adjoint=jt.ForwardMode(),
+            ).records[0]  # fmt: skip
+
+        return lambda: np.asarray(solve(self.log_d, self.space))
+
     def compiled(self, memory: float = 8e9) -> tuple[Any, Any, dict[str, float]]:
         """Activation times and the gradient of their mean by the field, as functions of the field that wait
         for their result; seconds of each compilation and bytes that the gradient needs for itself."""
@@ -274,18 +289,7 @@ def scaling() -> dict[str, Any]:
 
 def fastest_forward(problem: Problem) -> tuple[float, np.ndarray]:
     """Seconds of a solve that keeps nothing but activation times, and these."""
-    import equinox as eqx
-
-    import jaxtwin as jt
-
-    @eqx.filter_jit
-    def solve(log_d, space):
-        return jt.simulate(
-            problem.tissue(log_d, space), problem.times, stepper=problem.stepper,
-            recorders=(jt.ActivationTimes(),), adjoint=jt.ForwardMode(),
-        ).records[0]  # fmt: skip
-
-    lat, seconds = fastest(lambda: np.asarray(solve(problem.log_d, problem.space)))
+    lat, seconds = fastest(problem.activation())
     return seconds, lat
 
 

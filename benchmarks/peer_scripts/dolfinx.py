@@ -6,7 +6,8 @@ once, so that a step is one reaction (NumPy, in place), one product and one solv
 
 import json
 import sys
-import time
+
+from measure import measure, nearest, report
 
 sys.path.pop(0)  # this folder, where this very file hides the package
 
@@ -76,19 +77,8 @@ def main() -> None:
                 lat[crossed] = dt * (step + (0.5 - old[crossed]) / (u[crossed] - old[crossed]))
         return lat
 
-    seconds = []
-    for _ in range(job["repeats"] + 1):
-        begin, cpu = time.perf_counter(), time.process_time()
-        lat = run()
-        seconds.append((time.process_time() - cpu, time.perf_counter() - begin))
-    where = [np.linalg.norm(points - np.asarray(at), axis=1).argmin() for at in job["at"]]
-    result = {
-        "nodes": len(points),
-        "seconds": min(s[0] for s in seconds[1:]),
-        "wall_s": min(s[1] for s in seconds[1:]),
-        "first_s": seconds[0][1],
-    }
-    print(json.dumps(result | {"lat_ms": lat[where].tolist()}))
+    lat, seconds = measure(run, job["repeats"])
+    report(nodes=len(points), **seconds, lat_ms=lat[nearest(points, job["at"])].tolist())
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ inside the compiled loop over nodes (an "observer"), which is faster than the pa
 import json
 import os
 import sys
-import time
+
+from measure import measure, report
 
 os.environ["NUMBA_NUM_THREADS"] = "1"
 sys.path.pop(0)  # this folder, where this very file hides the package
@@ -46,25 +47,18 @@ def main() -> None:
     model.tau_out, model.D_model = 6.0, 0.3
     model.initialize()
 
-    seconds = []
-    for _ in range(job["repeats"] + 1):
+    def run():
         for field, value in ((model.u, 0.0), (model.u_new, 0.0), (model.h, 1.0), (model.lat, -1.0)):
             field[:] = value
         model.t, model.step, model.t_max, stimulus.passed = 0.0, 0, job["stop"], False
         if job.get("tracker"):
             tracker.initialize(model)
-        begin, cpu = time.perf_counter(), time.process_time()
         model.run(initialize=False, num_of_threads=1)
-        seconds.append((time.process_time() - cpu, time.perf_counter() - begin))
-    lat = tracker.output if job.get("tracker") else model.lat
+        return tracker.output if job.get("tracker") else model.lat
+
+    lat, seconds = measure(run, job["repeats"])
     where = tuple(np.rint(np.asarray(job["at"]).T / edge).astype(int) + 1)
-    result = {
-        "nodes": side**2,
-        "seconds": min(s[0] for s in seconds[1:]),
-        "wall_s": min(s[1] for s in seconds[1:]),
-        "first_s": seconds[0][1],
-    }
-    print(json.dumps(result | {"lat_ms": lat[where].tolist()}))
+    report(nodes=side**2, **seconds, lat_ms=lat[where].tolist())
 
 
 if __name__ == "__main__":

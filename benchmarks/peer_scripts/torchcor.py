@@ -11,6 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from measure import measure, nearest, report
+
 sys.path.pop(0)  # this folder, where this very file hides the package
 
 import numpy as np
@@ -52,24 +54,18 @@ def main() -> None:
     assembly = time.perf_counter() - begin
     simulator.assemble = lambda: None  # `solve` would assemble again
 
-    snapshot, seconds = job.get("snapshot", 1.0), []
-    for _ in range(job["repeats"] + 1):
-        begin, cpu = time.perf_counter(), time.process_time()
+    snapshot = job.get("snapshot", 1.0)
+
+    def run():
         with torch.no_grad():
             u = simulator.solve(
                 1e-5, 1e-5, 100, snapshot_interval=snapshot, verbose=False, result_path=tempfile.gettempdir()
             )
-            lat = simulator.compute_activation_map(u, snapshot, threshold=0.5, interpolate=True)
-        seconds.append((time.process_time() - cpu, time.perf_counter() - begin))
-    where = [np.linalg.norm(points - np.asarray(at), axis=1).argmin() for at in job["at"]]
-    result = {
-        "nodes": len(points),
-        "seconds": min(s[0] for s in seconds[1:]),
-        "wall_s": min(s[1] for s in seconds[1:]),
-        "first_s": seconds[0][1],
-        "assembly_s": assembly,
-    }
-    print(json.dumps(result | {"lat_ms": lat[where].tolist()}))
+            return simulator.compute_activation_map(u, snapshot, threshold=0.5, interpolate=True)
+
+    lat, seconds = measure(run, job["repeats"])
+    at = nearest(points, job["at"])
+    report(nodes=len(points), **seconds, assembly_s=assembly, lat_ms=lat[at].tolist())
 
 
 if __name__ == "__main__":

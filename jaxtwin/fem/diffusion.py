@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .layout import Layout, at
+from .layout import Layout, at, cut
 from .space import Space
 
 
@@ -60,17 +60,17 @@ class EdgeOperator(eqx.Module):
     def then(self, local: Callable[..., Array], u: Float[Array, " nodes"], *fields) -> Float[Array, " nodes"]:
         """local(A u, *fields), where `local` acts node by node.
 
-        `fields`: PyTrees of (nodes,) arrays and of anything else, which every node shares. Slice by slice,
+        `fields`: PyTrees of (..., nodes) arrays and of anything else, which all nodes share. Slice by slice,
         unrolled over the slots, so that each slice is one loop over its nodes from gather to result. With
-        `local` after the slices were joined, that loop would ask of each node to which slice it belongs.
+        `local` after the slices were joined, that loop would ask of each node to which slice it belongs. The
+        arrays had better come from memory; see `Layout.each`.
         """
         nodes, pieces = self.inverse_mass.shape[0], []
         for (run, piece), weights in zip(self.layout.runs(), self.weights, strict=True):
             own = u[run]
             terms = [w * (at(u, row) - own) for w, row in zip(weights, piece.neighbours, strict=True)]
-            here = jax.tree.map(lambda x, r=run: x[r] if jnp.shape(x)[:1] == (nodes,) else x, fields)
-            pieces.append(local(sum(terms[1:], terms[0]), *here))
-        return self.layout.extend(jnp.concatenate(pieces))
+            pieces.append(local(sum(terms[1:], terms[0]), *cut(fields, run, nodes)))
+        return jax.lax.optimization_barrier(self.layout.extend(jnp.concatenate(pieces)))
 
     def edge_products(self, scales, qs, ys) -> list[Array]:
         """sum over r of scales_r (q_j - q_i)_r (y_j - y_i)_r: an array for each owned slot, and the loose."""

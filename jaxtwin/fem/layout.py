@@ -1,6 +1,8 @@
 """Where the neighbours of each node stand: tables without which no sparse product is fast."""
 
+from collections.abc import Callable
 from itertools import combinations, pairwise
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -64,11 +66,14 @@ def worthwhile(load: Int[np.ndarray, " run"]) -> int:
 
 
 def cuts(degree: Int[np.ndarray, " nodes"], most: int = 3) -> list[int]:
-    """Where to cut the rows into at most `most` runs so that padding each to its widest costs least."""
+    """Where to cut the rows into 2 to `most` runs so that padding each to its widest costs least.
+
+    Never into one: see `Layout.each`.
+    """
     nodes = len(degree)
     widest = np.maximum.accumulate(degree[::-1])[::-1]  # of this row and all after it
     ends = np.flatnonzero(np.diff(widest)) + 1  # rows where the rest gets narrower
-    best, chosen = int(widest[0]) * nodes, [0, nodes]
+    best, chosen = int(widest[0]) * nodes, [0, nodes // 2, nodes] if nodes > 1 else [0, nodes]
     for count in range(1, most):
         for inner in combinations(ends.tolist(), count):
             bounds = [0, *inner, nodes]
@@ -86,6 +91,11 @@ def at(u: Float[Array, " nodes"], nodes: UInt[Array, " run"]) -> Float[Array, " 
     return jax.lax.gather(
         u, nodes[:, None], dims, (1,), mode=jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS
     )  # fmt: skip
+
+
+def cut(fields, run: slice, nodes: int):
+    """PyTrees of (..., nodes) arrays, restricted to a run of the nodes; anything else as it is."""
+    return jax.tree.map(lambda x: x[..., run] if jnp.shape(x)[-1:] == (nodes,) else x, fields)
 
 
 class Slice(eqx.Module):
@@ -187,6 +197,28 @@ class Layout(eqx.Module):
     def shared(self, u: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
         """u, with the values at borrowed nodes replaced by those that they have where they are at home."""
         return self.extend(u[: sum(piece.neighbours.shape[1] for piece in self.slices)])
+
+    def each(self, local: Callable[..., Any], *fields):
+        """local(*fields) at all nodes, where `local` acts node by node; every result in memory of its own.
+
+        `fields`: PyTrees of (..., nodes) arrays and of anything else, which all nodes share. Of the results
+        the (..., nodes) arrays are joined, and what the nodes share is summed.
+
+        In two parts, because XLA computes a joined array once where it would compute others again for each
+        of their readers, and in a function of its own, called at each node, for readers that want a slice.
+        """
+        rows = sum(piece.neighbours.shape[1] for piece in self.slices)
+        nodes = rows + (0 if self.halo is None else self.halo.borrowed.shape[-1])
+        spans = [slice(0, nodes // 2), slice(nodes // 2, nodes)]
+        sizes = [span.stop - span.start for span in spans]
+
+        def join(*parts):
+            if all(jnp.shape(part)[-1:] == (size,) for part, size in zip(parts, sizes, strict=True)):
+                return jnp.concatenate(parts, axis=-1)
+            return sum(parts[1:], parts[0])
+
+        parts = [local(*cut(fields, span, nodes)) for span in spans]
+        return jax.lax.optimization_barrier(jax.tree.map(join, *parts))
 
     def runs(self):
         """Each slice with the nodes it stands for."""

@@ -66,8 +66,8 @@ class Checkpointed(AbstractAdjoint):
     def block(self, march: March, state: State, memory: Memory, steps: int) -> int:
         """Steps per block."""
         start = nbytes(state)
-        # gate and diffusion, the source where there is one, and the argument of each product
-        arrays = march.rows().shape[0] + (2 if march.dispersion is None else 3)
+        # gate, diffusion, drive, and the argument of each product
+        arrays = len(march.rows()) + 3
         inside = arrays * nbytes(state.u)
         lengths = divisors(steps)
         need = {k: k * inside + (steps // k if k < steps else 0) * start for k in lengths}
@@ -107,7 +107,7 @@ def _store(march: March, state, memory, first, steps):
     def step(carry, index):
         before, memory = carry
         after, memory, emitted, trail = march.forward(before, memory, index)
-        return (after, memory), (emitted, (index, trail))
+        return (after, memory), (emitted, trail)
 
     (state, memory), (emitted, trail) = jax.lax.scan(step, (state, memory), first + jnp.arange(steps))
     return state, memory, emitted, trail
@@ -137,20 +137,32 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
     wanted, fixed = eqx.partition(march.reaction, perturbed[1])
     trail, after, end_memory = residuals
 
-    def step(carry, scanned):
-        after, state_bar, memory_bar, source_bar, w_bar, edges_bar = carry
-        (index, trail), emitted_bar = scanned
-        w_more, edges_more, state_bar, memory_bar, source_bar = march.backward(
-            wanted, fixed, index, trail, after, end_memory, source_bar,
-            (state_bar, memory_bar, emitted_bar),
-        )  # fmt: skip
-        w_bar, edges_bar = jax.tree.map(jnp.add, (w_bar, edges_bar), (w_more, edges_more))
-        return (trail.before(), state_bar, memory_bar, source_bar, w_bar, edges_bar), None
+    def back(carry, trails, emitted_bar, start):
+        """The transposes of the steps of a block from step `start`, the last one first."""
+        count = jax.tree.leaves(trails)[0].shape[0]
+
+        def step(carry, scanned):
+            after, state_bar, memory_bar, drive_bar, w_bar, edges_bar = carry
+            place, emitted_bar = scanned
+
+            def at_place(trails):
+                return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, place, keepdims=False), trails)
+
+            # taken out in one go: where a reader has to find its row, it does so at each node
+            trail = march.diffusion.layout.each(at_place, trails)
+            w_more, edges_more, state_bar, memory_bar, drive_bar = march.backward(
+                wanted, fixed, start + place, trail, after, end_memory,
+                (state_bar, memory_bar, emitted_bar, drive_bar),
+            )  # fmt: skip
+            w_bar, edges_bar = jax.tree.map(jnp.add, (w_bar, edges_bar), (w_more, edges_more))
+            return (trail.before(), state_bar, memory_bar, drive_bar, w_bar, edges_bar), None
+
+        return jax.lax.scan(step, carry, (jnp.arange(count), emitted_bar), reverse=True)[0]
 
     def run_block(carry, scanned):
         (start, before), emitted_bar = scanned
-        *_, trail = _store(march, before, memory, start, block)
-        return jax.lax.scan(step, carry, (trail, emitted_bar), reverse=True)
+        *_, trails = _store(march, before, memory, start, block)
+        return back(carry, trails, emitted_bar, start), None
 
     shapes = jax.eval_shape(lambda: plain(march, state, memory, first, steps))
     # equinox hands over None where an output has no influence
@@ -161,11 +173,11 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
     state_bar, memory_bar = jax.tree.map(march.diffusion.layout.shared, (state_bar, memory_bar))
     zeros = jax.tree.map(jnp.zeros_like, wanted)
     last = State(after.u, after.gate, after.diffusion)
-    carry = last, state_bar, memory_bar, march.no_source(), zeros, march.diffusion.no_products()
+    carry = last, state_bar, memory_bar, jnp.zeros_like(march.mass), zeros, march.diffusion.no_products()
     if block == steps:
-        carry, _ = jax.lax.scan(step, carry, (trail, emitted_bar), reverse=True)
+        carry = back(carry, trail, emitted_bar, first)
     else:
         emitted_bar = jax.tree.map(lambda e: e.reshape(-1, block, *e.shape[1:]), emitted_bar)
         carry, _ = jax.lax.scan(run_block, carry, (trail, emitted_bar), reverse=True)
-    _, state_bar, _, source_bar, w_bar, edges_bar = carry
-    return march.diffusion.to_edges(edges_bar), w_bar, march.source_transpose(state_bar, source_bar)
+    _, state_bar, _, drive_bar, w_bar, edges_bar = carry
+    return march.diffusion.to_edges(edges_bar), w_bar, march.drive_transpose(state_bar, drive_bar)

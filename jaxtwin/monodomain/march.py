@@ -12,17 +12,37 @@ from ..fem import EdgeOperator
 from ..ionic import AbstractIonicModel
 from .recorder import AbstractRecorder, Step
 from .stepper import AbstractStepper, Entry, Reaction, State
+from .stimulus import AbstractStimulus
 
 Memory = tuple[Any, ...]
 
 
+def weighted(weights, terms) -> Array:
+    """The sum of terms with these weights; terms of weight zero are left out, and may be None."""
+    first, *rest = [weight * term for weight, term in zip(weights, terms, strict=True) if weight]
+    return sum(rest, first)
+
+
+def added(first, second):
+    """The sum of two PyTrees, in which None stands for zero."""
+
+    def add(a, b):
+        return b if a is None else a if b is None else a + b
+
+    return jax.tree.map(add, first, second, is_leaf=lambda x: x is None)
+
+
 class Trail(eqx.Module):
-    """What the transpose of a step needs of it. `arguments`: (stages, nodes); `source`: (nodes,) or 0."""
+    """What the transpose of a step needs of it.
+
+    `gate`, `diffusion`: of the state before the step. `drive`: see `March.drive`. `arguments`: u at the start
+    of the step, then those of all products but the last, which is the new u.
+    """
 
     gate: Float[Array, " nodes"]
     diffusion: Float[Array, " nodes"]
-    source: Float[Array, " nodes"] | float
-    arguments: Float[Array, "stages nodes"]
+    drive: Float[Array, " nodes"]
+    arguments: tuple[Float[Array, " nodes"], ...]
 
     def before(self) -> State:
         """The state at the start of the step."""
@@ -46,144 +66,175 @@ class March(eqx.Module):
     start: Float[Array, ""]
     dt: float = eqx.field(static=True)
 
-    def rows(self):
-        """Stage coefficients on the device."""
-        return jnp.asarray(self.stepper.coefficients(self.dt), self.mass.dtype)
+    def rows(self) -> list[list[float]]:
+        """Stage coefficients: numbers of the program."""
+        return self.stepper.coefficients(self.dt).tolist()
 
     def time(self, index):
         """Start of step `index`, ms; a product, not a sum, so that float32 does not drift."""
         return self.start + index.astype(self.mass.dtype) * self.dt
 
-    def source(self, state: State):
-        """E A u in the middle of a step, gathered from a loop-carried buffer."""
+    def pulse(self, stimulus: AbstractStimulus, index):
+        """The mean of the stimulus over step `index`, 1/ms."""
+        return stimulus.mean(self.time(index), self.time(index + 1))
+
+    def drive(self, stimulus: AbstractStimulus, state: State, index):
+        """What pushes u beside diffusion and cells, 1/ms, constant in a step: the stimulus, and E A u in the
+        middle of the step."""
         if self.dispersion is None or state.ahead is None:
-            return 0.0
-        return self.dispersion(state.ahead)
+            return self.diffusion.layout.each(lambda stimulus: self.pulse(stimulus, index), stimulus)
+        return self.dispersion.then(
+            lambda product, stimulus: product + self.pulse(stimulus, index), state.ahead, stimulus
+        )
 
-    def no_source(self):
-        """The cotangent of the source after the last step."""
-        return None if self.dispersion is None else jnp.zeros_like(self.mass)
+    def drive_transpose(self, state_bar: State, drive_bar) -> State:
+        """The cotangent of the state before a step, with what flows into it through `drive`.
 
-    def source_transpose(self, state_bar: State, source_bar) -> State:
-        """The cotangent of a state with what flows into it through `source` of the next step.
-
-        `source_bar`: that of the next step, divided by the mass; E is self-adjoint as A is.
+        `drive_bar`: divided by the mass; E is self-adjoint as A is.
         """
-        if self.dispersion is None or state_bar.ahead is None:
+        if self.dispersion is None:
             return state_bar
-        more = self.mass * self.dispersion(source_bar)
-        return eqx.tree_at(lambda s: s.ahead, state_bar, state_bar.ahead + more)
 
-    def leave(self, reaction: Reaction, state: State, drive, y, product, memory: Memory, time):
-        """The state at the end of a step, what the recorders remember, and what they emit."""
-        gate = reaction.ionic.relax(state.gate, state.u, y, self.dt)
+        def more(product, ahead_bar, mass):
+            return ahead_bar + mass * product
+
+        ahead_bar = self.dispersion.then(more, drive_bar, state_bar.ahead, self.mass)
+        return eqx.tree_at(lambda s: s.ahead, state_bar, ahead_bar, is_leaf=lambda x: x is None)
+
+    def stage(self, product, ionic: AbstractIonicModel, entry: Entry, drive, y, y_before, row):
+        """The argument of the next product, from this one's; node by node. See `AbstractStepper`."""
+        rest = ionic.reaction(y, entry.gate) + drive if row[4] else None
+        return weighted(row, (entry.start, y, y_before, product, rest, entry.rate))
+
+    def stage_transpose(self, product, ionic: AbstractIonicModel, gate, y, q, q_later, row, later):
+        """What flows into the argument y of a product: through the product of q, through y itself in the
+        same stage, and, weighted with `later`, through the stage after that; node by node."""
+        own = row[1] * q
+        if row[4]:
+            own = own + row[4] * jax.grad(lambda y: jnp.sum(ionic.reaction(y, gate)))(y) * q
+        return weighted((later, row[3], 1.0), (q_later, product, own))
+
+    def slopes(self, ionic: AbstractIonicModel, drive, *states: State) -> tuple[Array, ...]:
+        """du/dt of the states at the ends of a step, 1/ms; node by node."""
+        return tuple(s.diffusion + ionic.reaction(s.u, s.gate) + drive for s in states)
+
+    def leave(self, ionic: AbstractIonicModel, state: State, drive, y, product, recorders, memory, time):
+        """The state at the end of a step, and what the recorders remember; node by node."""
+        gate = ionic.relax(state.gate, state.u, y, self.dt)
         ahead = None if self.dispersion is None else 1.5 * product - 0.5 * state.diffusion
         after = State(y, gate, product, ahead)
-        slope_before = state.diffusion + reaction.ionic.reaction(state.u, state.gate) + drive
-        slope_after = product + reaction.ionic.reaction(y, gate) + drive
-        step = Step(time, self.dt, state.u, y, slope_before, slope_after)
-        memory = tuple(r.update(m, step) for r, m in zip(self.recorders, memory, strict=True))
-        return after, memory, tuple(r.emit(step) for r in self.recorders)
+        step = Step(time, self.dt, state.u, y, *self.slopes(ionic, drive, state, after))
+        return after, tuple(r.update(m, step) for r, m in zip(recorders, memory, strict=True))
 
-    def stage(self, product, ionic: AbstractIonicModel, entry: Entry, y, y_before, row):
-        """The argument of the next product, from this one's; node by node. See `AbstractStepper`."""
-        rest = ionic.reaction(y, entry.gate) + entry.drive
-        return (
-            row[0] * entry.start + row[1] * y + row[2] * y_before
-            + row[3] * product + row[4] * rest + row[5] * entry.rate
-        )  # fmt: skip
+    def emit(self, time, *ends) -> tuple[Any, ...]:
+        """What the recorders emit; `ends`: as in `Step`."""
+        return tuple(r.emit(Step(time, self.dt, *ends)) for r in self.recorders)
 
     def forward(self, state: State, memory: Memory, index):
-        """One step. Returns the new state and memory, what was emitted, and the trail: what `backward`
-        needs of the old state, the source, and u at the start of the step followed by the arguments of all
-        products but the last, which is the new u.
+        """One step. Returns the new state and memory, what was emitted, and the trail.
 
-        The products stand at the head of the loop over stages so that each gathers from a loop-carried
-        buffer: XLA would otherwise fuse the stage before into every neighbour's gather.
+        The stages are unrolled: as a loop they would copy what one stage hands to the next.
         """
-        time, ionic = self.time(index), self.reaction.ionic
-        source = self.source(state)
-        entry, y = self.stepper.enter(self.reaction, state, source, time, self.dt)
+        ionic, each = self.reaction.ionic, self.diffusion.layout.each
+        drive = self.drive(self.reaction.stimulus, state, index)
+        entry, y = each(partial(self.stepper.enter, dt=self.dt), ionic, state, drive)
+        arguments = [state.u, y]
+        for row in self.rows():
+            y_before, y = arguments[-2:]
+            stage = partial(self.stage, row=row)
+            arguments.append(self.diffusion.then(stage, y, ionic, entry, drive, y, y_before))
+        *arguments, y, product = arguments
+        time = self.time(index)
+        after, memory = each(self.leave, ionic, state, drive, y, product, self.recorders, memory, time)
+        emitted = self.emit(time, state.u, y, *each(self.slopes, ionic, drive, state, after))
+        return after, memory, emitted, Trail(state.gate, state.diffusion, drive, tuple(arguments))
 
-        def stage(carry, row):
-            y, y_before = carry
-            y_next = self.diffusion.then(partial(self.stage, row=row), y, ionic, entry, y, y_before)
-            return (y_next, y), y_before
-
-        (product, y), arguments = jax.lax.scan(stage, (y, state.u), self.rows())
-        after, memory, emitted = self.leave(self.reaction, state, entry.drive, y, product, memory, time)
-        return after, memory, emitted, Trail(state.gate, state.diffusion, source, arguments)
-
-    def backward(self, wanted, fixed, index, trail: Trail, after, memory, source_bar, cotangents):
+    def backward(self, wanted, fixed, index, trail: Trail, after, memory, cotangents):
         """The transpose of `forward` at a known step.
 
         `wanted`, `fixed`: the leaves of the reaction to differentiate, and the others. `cotangents`: of the
-        new state, the new memory and what was emitted; `source_bar`: of the source of the next step. Returns
-        those of `wanted`, of the edges of the diffusion (as `EdgeOperator.edge_products`), of the old state,
-        the old memory and the source of this step. `memory` is that at the end of the solve: the updates of
-        recorders are idempotent.
+        new state, the new memory, what was emitted, and the drive of the next step (divided by the mass).
+        Returns those of `wanted`, of the edges of the diffusion (as `EdgeOperator.edge_products`), of the
+        old state, the old memory and the drive of this step. `memory` is that at the end of the solve: the
+        updates of recorders are idempotent.
 
         A = M^-1 K is self-adjoint in the inner product of M, so with cotangents divided by the mass the
         backward product is the forward product; q below is such a scaled cotangent.
         """
-        time, mass, arguments = self.time(index), self.mass, trail.arguments
-        state = trail.before()
+        each, rows = self.diffusion.layout.each, self.rows()
+        state, ys = trail.before(), [*trail.arguments[1:], after.u]
+        after_bar, memory_bar, emitted_bar, next_drive_bar = cotangents
+        after_bar = self.drive_transpose(after_bar, next_drive_bar)
 
-        def reaction(w):
-            return eqx.combine(w, fixed)
+        def ionic(wanted, fixed) -> AbstractIonicModel:
+            return eqx.combine(wanted, fixed).ionic
 
-        (entry, _), enter_transpose = jax.vjp(
-            lambda w, s, c: self.stepper.enter(reaction(w), s, c, time, self.dt),
-            wanted, state, trail.source,
+        time, drive, ends_bar = self.time(index), trail.drive, None
+        if jax.tree.leaves(emitted_bar):
+            slopes = each(self.slopes, self.reaction.ionic, drive, state, after)
+            (*ends_bar,) = jax.vjp(partial(self.emit, time), state.u, after.u, *slopes)[1](emitted_bar)
+
+        def leave_transpose(wanted, fixed, state, drive, y, product, recorders, memory, bars, mass):
+            def leave(wanted, state, drive, y, product, memory):
+                cell = ionic(wanted, fixed)
+                after, memory = self.leave(cell, state, drive, y, product, recorders, memory, time)
+                ends = None if ends_bar is None else [state.u, y, *self.slopes(cell, drive, state, after)]
+                return after, memory, ends
+
+            _, transpose = jax.vjp(leave, wanted, state, drive, y, product, memory)
+            *others, y_bar, product_bar, memory_bar = transpose(bars)
+            return *others, y_bar / mass, product_bar / mass, memory_bar
+
+        w_bar, state_bar, drive_seen, q_second, q, memory_bar = each(
+            leave_transpose, wanted, fixed, state, drive, after.u, after.diffusion, self.recorders, memory,
+            (after_bar, memory_bar, ends_bar), self.mass,
         )  # fmt: skip
-        _, leave_transpose = jax.vjp(
-            lambda w, s, j, y, p, m: self.leave(reaction(w), s, j, y, p, m, time),
-            wanted, state, entry.drive, after.u, after.diffusion, memory,
-        )  # fmt: skip
-        after_bar, *rest = cotangents
-        cotangents = (self.source_transpose(after_bar, source_bar), *rest)
-        w_bar, state_bar, drive_bar, y_bar, product_bar, memory_bar = leave_transpose(cotangents)
 
-        def rate(wanted, gate, y):
-            return reaction(wanted).ionic.reaction(y, gate)
+        def enter(wanted, fixed, state, drive):
+            return self.stepper.enter(ionic(wanted, fixed), state, drive, self.dt)
 
-        def stage(carry, scanned):
-            row, later, y_earlier = scanned
-            q, q_later, y, gate_bar, w_bar = carry
-
-            def transpose(product, ionic, gate, y, q, q_later):
-                slope = jax.grad(lambda y: jnp.sum(ionic.reaction(y, gate)))(y)
-                return later * q_later + row[3] * product + (row[1] + row[4] * slope) * q
-
-            ionic = reaction(wanted).ionic
-            q_next = self.diffusion.then(transpose, q, ionic, entry.gate, y, q, q_later)
-            w_more, gate_more = jax.vjp(lambda w, g: rate(w, g, y), wanted, entry.gate)[1](row[4] * mass * q)
-            w_bar = jax.tree.map(jnp.add, w_bar, w_more)
-            # the next argument is carried: read from the stack it would be sliced at every node
-            return (q_next, q, y_earlier, gate_bar + gate_more, w_bar), q
-
-        rows = self.rows()
+        gate = each(lambda *known: enter(*known)[0].gate, wanted, fixed, state, drive)
         # the argument of a stage also feeds the stage after the next one, and the last is the new u itself
-        later = jnp.append(rows[1:, 2], 1.0)
-        init = product_bar / mass, y_bar / mass, after.u, jnp.zeros_like(mass), w_bar
-        (q_first, q_second, _, gate_bar, w_bar), qs = jax.lax.scan(
-            stage, init, (rows, later, arguments), reverse=True
-        )
-        # what does not feed the loop is summed over the stages in one pass over memory
-        weights = (-self.stepper.coefficients(self.dt)[:, 3]).tolist()
-        edges_bar = self.diffusion.edge_products(weights, qs, [*arguments[1:], after.u])
-        start_bar, linear_drive_bar, rate_bar = mass[None] * jnp.matmul(
-            rows[:, jnp.asarray([0, 4, 5])].T, qs, precision="highest"
-        )
-        entry_bar = Entry(start_bar, rate_bar, gate_bar, linear_drive_bar + drive_bar)
-        w_more, state_more, source_bar = enter_transpose((entry_bar, mass * q_first))
-        w_bar, state_bar = jax.tree.map(jnp.add, (w_bar, state_bar), (w_more, state_more))
-        state_bar = eqx.tree_at(lambda s: s.u, state_bar, state_bar.u + mass * (rows[0, 2] * q_second))
-        if self.dispersion is None:
-            source_bar = None
-        else:
-            source_bar = source_bar / mass
-            state_bar = eqx.tree_at(
-                lambda s: s.ahead, state_bar, jnp.zeros_like(mass), is_leaf=lambda x: x is None
+        chain, laters = [q_second, q], [*(row[2] for row in rows[1:]), 1.0]
+        for row, later, y in zip(rows[::-1], laters[::-1], ys[::-1], strict=True):
+            q_later, q = chain[-2:]
+            stage = partial(self.stage_transpose, row=row, later=later)
+            chain.append(self.diffusion.then(stage, q, self.reaction.ionic, gate, y, q, q_later))
+        *qs, q_first = chain[1:]
+        qs = qs[::-1]
+        # what does not feed the next stage is summed over the stages in one pass over memory; without the
+        # barrier XLA would see that both gather the same, and keep each of the gathers in memory
+        qs, ys = jax.lax.optimization_barrier((qs, ys))
+        edges_bar = self.diffusion.edge_products([-row[3] for row in rows], qs, ys)
+
+        def entry_bar(wanted, fixed, gate, ys, qs, mass):
+            """The cotangents of the entry, and of the drive in the stages."""
+            parts = [(row[4], y, q) for row, y, q in zip(rows, ys, qs, strict=True) if row[4]]
+            _, transpose = jax.vjp(
+                lambda w, gate: [ionic(w, fixed).reaction(y, gate) for _, y, _ in parts], wanted, gate
             )
-        return w_bar, edges_bar, state_bar, memory_bar, source_bar
+            w_more, gate_bar = transpose([weight * mass * q for weight, _, q in parts])
+            start, drive, rate = (mass * weighted([row[k] for row in rows], qs) for k in (0, 4, 5))
+            return w_more, Entry(start, rate, gate_bar), drive
+
+        w_stages, into_entry, drive_bar = each(entry_bar, wanted, fixed, gate, ys, qs, self.mass)
+
+        def enter_transpose(
+            wanted, fixed, state, drive, into, q_first, q_second, mass, state_bar, drives_bar
+        ):
+            _, transpose = jax.vjp(lambda w, *known: enter(w, fixed, *known), wanted, state, drive)
+            w_bar, state_more, drive_more = transpose((into, mass * q_first))
+            state_bar = added(state_bar, state_more)
+            state_bar = eqx.tree_at(lambda s: s.u, state_bar, state_bar.u + mass * (rows[0][2] * q_second))
+            drive_bar = sum(drives_bar, drive_more)
+            _, transpose = jax.vjp(lambda w: self.pulse(eqx.combine(w, fixed).stimulus, index), wanted)
+            return added(w_bar, *transpose(drive_bar)), state_bar, drive_bar / mass
+
+        w_more, state_bar, drive_bar = each(
+            enter_transpose, wanted, fixed, state, drive, into_entry, q_first, qs[0], self.mass,
+            state_bar, [drive_seen, drive_bar],
+        )  # fmt: skip
+        if self.dispersion is not None:
+            none_yet = jnp.zeros_like(self.mass)
+            state_bar = eqx.tree_at(lambda s: s.ahead, state_bar, none_yet, is_leaf=lambda x: x is None)
+        return added(added(w_bar, w_stages), w_more), edges_bar, state_bar, memory_bar, drive_bar

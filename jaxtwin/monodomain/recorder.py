@@ -26,7 +26,8 @@ class AbstractRecorder(eqx.Module):
 
     What a recorder remembers is carried through the solve: keep it to a few numbers per node. A value
     per step and point is better emitted: `emit` is called once a step and its results are stacked and
-    handed to `read`.
+    handed to `read`. `update` acts node by node, on any run of the nodes, which stand last in its arrays;
+    `emit` gets all nodes and may mix them.
 
     `update` must be idempotent: given the memory at the end of the solve and an earlier step, it does to
     that step's contribution what it did then (a place taken by that step is taken again, a sum does not

@@ -12,7 +12,7 @@ from .._results import InputError
 from ..ionic import AbstractIonicModel
 from .stimulus import AbstractStimulus
 
-MAX_STAGES = 400
+MAX_STAGES = 100  # each is compiled on its own
 
 
 class State(eqx.Module):
@@ -40,14 +40,13 @@ class Entry(eqx.Module):
     start: Float[Array, " nodes"]
     rate: Float[Array, " nodes"]
     gate: Float[Array, " nodes"]
-    drive: Float[Array, " nodes"]
 
 
 class AbstractStepper(eqx.Module):
     """A step as a chain of stages with one diffusion product in each.
 
-    `enter` fixes Y_0, the rate F_0 there, the gate h of the step and the drive J, and returns Y_1; then, with
-    a row r of coefficients for each,
+    The drive J is constant in the step. `enter` fixes Y_0, the rate F_0 there and the gate h of the step, and
+    returns Y_1; then, with a row r of coefficients for each,
 
         Y_j = r_0 Y_0 + r_1 Y_j-1 + r_2 Y_j-2 + r_3 A Y_j-1 + r_4 (reaction(Y_j-1, h) + J) + r_5 F_0,
 
@@ -71,11 +70,8 @@ class AbstractStepper(eqx.Module):
         """The rows r."""
 
     @abstractmethod
-    def enter(self, reaction: Reaction, state: State, source, time, dt: float) -> tuple[Entry, Array]:
-        """The entry of the step and Y_1.
-
-        `source`: du/dt beyond diffusion, reaction and stimulus, constant in the step; (nodes,) or 0.
-        """
+    def enter(self, ionic: AbstractIonicModel, state: State, drive, dt: float) -> tuple[Entry, Array]:
+        """The entry of the step and Y_1; node by node. `drive`: J, 1/ms."""
 
 
 class RungeKuttaChebyshev(AbstractStepper):
@@ -142,12 +138,11 @@ class RungeKuttaChebyshev(AbstractStepper):
         stages = np.stack([1.0 - mu - nu, mu, nu, dt * step, dt * step, -a[j - 1] * dt * step], 1)
         return np.concatenate([stages, [[0.0, 0.0, 0.0, 1.0, 0.0, 0.0]]])
 
-    def enter(self, reaction, state, source, time, dt):
-        drive = reaction.stimulus.mean(time, dt) + source
-        slope = state.diffusion + reaction.ionic.reaction(state.u, state.gate) + drive
-        middle = reaction.ionic.relax(state.gate, state.u, state.u + 0.5 * dt * slope, 0.5 * dt)
-        rate = state.diffusion + reaction.ionic.reaction(state.u, middle) + drive
-        return Entry(state.u, rate, middle, drive), state.u + self.first_weight() * dt * rate
+    def enter(self, ionic, state, drive, dt):
+        slope = state.diffusion + ionic.reaction(state.u, state.gate) + drive
+        middle = ionic.relax(state.gate, state.u, state.u + 0.5 * dt * slope, 0.5 * dt)
+        rate = state.diffusion + ionic.reaction(state.u, middle) + drive
+        return Entry(state.u, rate, middle), state.u + self.first_weight() * dt * rate
 
 
 def initial_state(ionic: AbstractIonicModel, nodes: int, dtype) -> State:

@@ -12,11 +12,11 @@ from ..anatomy import Mesh
 
 
 class AbstractStimulus(eqx.Module):
-    """A current per capacitance, 1/ms, as a function of time."""
+    """A current per capacitance, 1/ms, as a function of time; node by node, with the nodes last in arrays."""
 
     @abstractmethod
-    def mean(self, start: Float[Array, ""], dt: float) -> Float[Array, " nodes"]:
-        """The mean over the step [start, start + dt]."""
+    def mean(self, start: Float[Array, ""], stop: Float[Array, ""]) -> Float[Array, " nodes"]:
+        """The mean over a step."""
 
 
 class Stimulus(AbstractStimulus):
@@ -30,14 +30,17 @@ class Stimulus(AbstractStimulus):
     onset: Float[Array, "pulses nodes"]
     duration: Float[Array, " pulses"]
 
-    def mean(self, start: Float[Array, ""], dt: float) -> Float[Array, " nodes"]:
-        """The mean over the step [start, start + dt]: no pulse is lost or doubled between two steps, and
-        the drive depends continuously on its onset."""
+    def mean(self, start: Float[Array, ""], stop: Float[Array, ""]) -> Float[Array, " nodes"]:
+        """The mean over a step, as the difference of what each pulse has given at its two ends: no pulse is
+        lost or doubled between two steps, nor a derivative where an end of a pulse meets that of a step."""
         drive = jnp.zeros_like(self.strength[0])
-        for k in range(self.strength.shape[0]):
-            begin = jnp.maximum(self.onset[k], start)
-            end = jnp.minimum(self.onset[k] + self.duration[k], start + dt)
-            drive = drive + self.strength[k] * (jnp.maximum(end - begin, 0.0) * (1.0 / dt))
+        for strength, onset, duration in zip(self.strength, self.onset, self.duration, strict=True):
+
+            def given(time, onset=onset, duration=duration):
+                since = time - onset
+                return jnp.where(since >= duration, duration, jnp.where(since <= 0.0, 0.0, since))
+
+            drive = drive + strength * ((given(stop) - given(start)) * (1.0 / (stop - start)))
         return drive
 
     def __add__(self, other: "Stimulus") -> "Stimulus":

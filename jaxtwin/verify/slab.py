@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float
 
 from .._results import InputError
 from ..anatomy import Mesh, reorder, slab
-from ..fem import Space
+from ..fem import Space, lumped_mass
+from ..fem.p1 import mass_of
 from ..ionic import ModifiedMitchellSchaeffer
 from ..monodomain import ForwardMode, Times, Tissue, diffusion_tensor, pulse, simulate
 from ..observe import ActivationTimes
@@ -74,9 +75,7 @@ def cell_averaged(
     current is then that of the cells, strength times their volume, on every mesh; nodes on the surface of
     the stimulated region get a part of the strength.
     """
-    share = np.repeat(mesh.measures / mesh.corners, mesh.corners)
-    given = np.bincount(mesh.cells.ravel(), share * np.repeat(inside, mesh.corners), len(mesh.points))
-    return strength * given / np.bincount(mesh.cells.ravel(), share, len(mesh.points))
+    return strength * mass_of(mesh.cells, mesh.measures * inside, len(mesh.points)) / lumped_mass(mesh)
 
 
 def slab_wave(edge: float, dt: float = 0.1, *, consistent_mass: float = 0.0, stop: float = 120.0) -> SlabWave:

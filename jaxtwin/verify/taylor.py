@@ -59,9 +59,3 @@ def taylor_remainders(model: type[AbstractIonicModel]) -> Order:
     here, gradient = eqx.filter_value_and_grad(_misfit)(theta, space, fibres, start, model, targets)
     slope = sum(float(jnp.sum(gradient[name] * along[name])) for name in theta)
     return Order(STEPS, tuple(abs(value(s) - float(here) - s * slope) for s in STEPS))
-
-
-def halving_orders(found: Order) -> tuple[float, ...]:
-    """The order between each size and the next: whether one order holds over the whole range."""
-    sizes, errors = np.log(found.sizes), np.log(found.errors)
-    return tuple((np.diff(errors) / np.diff(sizes)).tolist())

@@ -1,5 +1,6 @@
 """Pulses: nothing of them is lost between steps, and lists of nodes that hit nothing are refused."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,10 +16,11 @@ PULSES = st.lists(
 )
 
 
-def delivered(stimulus: Stimulus, dt: float, stop: float) -> np.ndarray:
+def delivered(stimulus: Stimulus, dt: float, stop: float) -> jax.Array:
     """The sum of mean times dt over all steps until `stop`."""
-    starts = dt * np.arange(int(np.ceil(stop / dt)))
-    return dt * np.sum([stimulus.mean(jnp.asarray(t), dt) for t in starts], axis=0)
+    ends = jnp.asarray(dt * np.arange(int(np.ceil(stop / dt)) + 1))
+    steps = jnp.diff(ends)[:, None]
+    return jnp.sum(steps * jax.vmap(stimulus.mean)(ends[:-1], ends[1:]), axis=0)
 
 
 @settings(max_examples=25, deadline=None)
@@ -37,8 +39,21 @@ def test_every_pulse_is_delivered_in_full_whatever_the_step(pulses, dt):
 def test_mean_over_a_step():
     """1/ms from 2.3 to 4.3 ms, by hand on steps of 1 ms; nothing before 2 or after 5 ms."""
     stimulus = jt.pulse([0], 1, strength=1.0, onset=2.3, duration=2.0)
-    means = [float(stimulus.mean(jnp.asarray(t), 1.0)[0]) for t in np.arange(0.0, 7.0)]
+    means = [float(stimulus.mean(jnp.asarray(t), jnp.asarray(t + 1.0))[0]) for t in np.arange(0.0, 7.0)]
     np.testing.assert_allclose(means, [0, 0, 0.7, 1.0, 0.3, 0, 0], atol=1e-15)
+
+
+@pytest.mark.parametrize("dt", [0.1, 0.25, 0.3])
+def test_no_derivative_is_lost_where_a_pulse_ends_with_a_step(dt):
+    """d delivered/d duration is the strength and d delivered/d onset is 0, also where the ends coincide."""
+
+    def total(onset, duration):
+        one = jnp.ones((1, 1))
+        return delivered(Stimulus(0.7 * one, onset * one, duration * jnp.ones(1)), dt, 6.0)[0]
+
+    by_onset, by_duration = jax.grad(total, (0, 1))(jnp.asarray(0.0), jnp.asarray(10 * dt))
+    assert by_onset == pytest.approx(0.0, abs=1e-12)
+    assert by_duration == pytest.approx(0.7, rel=1e-12)
 
 
 def test_plus_keeps_the_pulses_of_both_in_order():
