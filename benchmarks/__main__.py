@@ -23,6 +23,8 @@ def main() -> int:
     on_gpu.add_argument("--anywhere", action="store_true", help="also where there is no GPU")
     for group in claims.groups():
         module = import_module(f".{group}", __package__)
+        if module is gpu:
+            continue
         one = commands.add_parser(group, help=module.__doc__)
         one.add_argument("name", choices=module.BENCHMARKS)
     given = parser.parse_args()

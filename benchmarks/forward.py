@@ -1,6 +1,6 @@
 """the solver and its gradient: what they cost, and how wrong they are"""
 
-from . import accuracy, peers, speed
+from . import accuracy, implicit, peers, speed
 
 BENCHMARKS = {
     "dispersion": accuracy.dispersion,
@@ -10,4 +10,5 @@ BENCHMARKS = {
     "assembly": speed.assembly,
     "batch": speed.batch,
     "peers": peers.peers,
+    "implicit": implicit.implicit,
 }

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from .._results import InputError
-from .march import March, Memory
+from .march import March, Memory, Trail
 from .stepper import State
 
 
@@ -101,23 +101,34 @@ def _solve(varied, rest, memory, first, steps, block):
     return plain(march, state, memory, first, steps)
 
 
-def _store(march: March, state, memory, first, steps):
-    """The steps of one block, with what the transpose of each needs stacked over them."""
+def _room(march: March, state, memory, steps: int) -> Trail:
+    """Memory for the trail of so many steps."""
+    *_, trail = jax.eval_shape(lambda: march.forward(state, memory, jnp.asarray(0)))
+    return jax.tree.map(lambda x: jnp.zeros((steps, *x.shape), x.dtype), trail)
 
-    def step(carry, index):
-        before, memory = carry
-        after, memory, emitted, trail = march.forward(before, memory, index)
-        return (after, memory), (emitted, trail)
 
-    (state, memory), (emitted, trail) = jax.lax.scan(step, (state, memory), first + jnp.arange(steps))
-    return state, memory, emitted, trail
+def _store(march: March, state, memory, first, trails: Trail):
+    """The steps of one block, with what the transpose of each needs written into its place of `trails`."""
+
+    def step(carry, place):
+        before, memory, trails = carry
+        after, memory, emitted, trail = march.forward(before, memory, first + place)
+        trails = jax.tree.map(
+            lambda rows, row: jax.lax.dynamic_update_index_in_dim(rows, row, place, 0), trails, trail
+        )
+        return (after, memory, trails), emitted
+
+    places = jnp.arange(trails.gate.shape[0])
+    (state, memory, trails), emitted = jax.lax.scan(step, (state, memory, trails), places)
+    return state, memory, emitted, trails
 
 
 @_solve.def_fwd
 def _solve_forward(perturbed, varied, rest, memory, first, steps, block):
     march, state = _whole(varied, rest)
     if block == steps:
-        after, memory, emitted, trail = _store(march, state, memory, first, steps)
+        room = _room(march, state, memory, steps)
+        after, memory, emitted, trail = _store(march, state, memory, first, room)
         return (after, memory, emitted), (trail, after, memory)
 
     def run_block(carry, start):
@@ -139,7 +150,7 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
 
     def back(carry, trails, emitted_bar, start):
         """The transposes of the steps of a block from step `start`, the last one first."""
-        count = jax.tree.leaves(trails)[0].shape[0]
+        places = jnp.arange(trails.gate.shape[0])
 
         def step(carry, scanned):
             after, state_bar, memory_bar, drive_bar, w_bar, edges_bar = carry
@@ -157,12 +168,14 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
             w_bar, edges_bar = jax.tree.map(jnp.add, (w_bar, edges_bar), (w_more, edges_more))
             return (trail.before(), state_bar, memory_bar, drive_bar, w_bar, edges_bar), None
 
-        return jax.lax.scan(step, carry, (jnp.arange(count), emitted_bar), reverse=True)[0]
+        return jax.lax.scan(step, carry, (places, emitted_bar), reverse=True)[0]
 
     def run_block(carry, scanned):
+        # one room for the trails of all blocks: fresh memory would be cleared for each
+        trails, *carry = carry
         (start, before), emitted_bar = scanned
-        *_, trails = _store(march, before, memory, start, block)
-        return back(carry, trails, emitted_bar, start), None
+        *_, trails = _store(march, before, memory, start, trails)
+        return (trails, *back(tuple(carry), trails, emitted_bar, start)), None
 
     shapes = jax.eval_shape(lambda: plain(march, state, memory, first, steps))
     # equinox hands over None where an output has no influence
@@ -178,6 +191,7 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
         carry = back(carry, trail, emitted_bar, first)
     else:
         emitted_bar = jax.tree.map(lambda e: e.reshape(-1, block, *e.shape[1:]), emitted_bar)
-        carry, _ = jax.lax.scan(run_block, carry, (trail, emitted_bar), reverse=True)
+        room = _room(march, state, memory, block)
+        (_, *carry), _ = jax.lax.scan(run_block, (room, *carry), (trail, emitted_bar), reverse=True)
     _, state_bar, _, drive_bar, w_bar, edges_bar = carry
     return march.diffusion.to_edges(edges_bar), w_bar, march.drive_transpose(state_bar, drive_bar)

@@ -102,8 +102,8 @@ class Manufactured(AbstractStimulus):
         before = 1.0 - 0.5 * jnp.exp(-jnp.minimum(t, cross) / self.ionic.tau_open)
         return before * jnp.exp(-jnp.maximum(t - cross, 0.0) / self.ionic.tau_close)
 
-    def mean(self, start, dt):
-        t = start + 0.5 * dt
+    def mean(self, start, stop):
+        t = 0.5 * (start + stop)
         factor = 0.2 + 0.4 * (t / self.stop) ** 2
         speed = self.shape * 0.8 * t / self.stop**2
         return speed - factor * self.diffused - self.ionic.reaction(self.u(t), self.gate(t))
