@@ -55,6 +55,27 @@ def test_conductivity_and_offsets_are_recovered(uniform):
     assert fit.history[0]["rmse_ms"] > 3.0
 
 
+def test_the_posterior_is_that_of_the_linearised_twin(uniform):
+    """Variances against dense algebra with a Jacobian from differences of predictions."""
+    twin, _, data, fit = uniform
+    found = twin.posterior(data, fit.theta, sigma_ms=0.2).variance()
+
+    def moved(name, place, step):
+        return fit.theta | {name: fit.theta[name].at[place].add(step)}
+
+    def predicted(theta):
+        return np.concatenate([twin.predict(theta, k) for k in range(2)])
+
+    numbers = [("conductivity", 0), ("offset", 0), ("offset", 1)]
+    slope = np.stack(
+        [(predicted(moved(n, p, 1e-4)) - predicted(moved(n, p, -1e-4))) / 2e-4 for n, p in numbers], axis=1
+    )
+    scale = 0.2 * float(np.exp(fit.theta["noise"]))
+    exact = np.diag(np.linalg.inv(np.eye(3) + slope.T @ slope * (5.0 / 7.0) / scale**2))
+    np.testing.assert_allclose([found[n][p] for n, p in numbers], exact, rtol=1e-3)
+    assert float(found["noise"]) == pytest.approx(1.0 / (1.0 + len(data.lat_ms) * 8.0 / 7.0), rel=1e-6)
+
+
 def test_predictions_are_on_the_clock_of_their_map(uniform):
     """So that they can be laid beside the data."""
     twin, _, data, fit = uniform

@@ -132,6 +132,9 @@ class FitCase:
     tolerance: float = setting(
         1e-3, "relative fall of the loss over five iterations at which to stop", above=0.0
     )
+    uncertainty_directions: int = setting(
+        50, "leading directions in which the data narrow the prior; 0: no uncertainty", least=0
+    )
     gradient_memory_GB: float = setting(4.0, "bound on the memory of one gradient", above=0.0)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,21 +13,26 @@ from ..monodomain import Checkpointed, Times
 from ..observe import MappingData, project
 from ..posterior import (
     Assessment,
+    Laplace,
     LogConductivity,
+    Spread,
     field,
     isotropic_speed,
     matern_modes,
     per_region,
     radial_basis,
     split,
+    spread,
     uniform,
 )
-from ..twin import Twin
+from ..posterior.laplace import IDENTIFIED, WEAK
+from ..twin import OFFSET_SD, Twin
 from ..view import (
     activation_map,
     conductivity_map,
     convergence,
     fit_summary,
+    information_map,
     residual_map,
     save_figure,
     scar_map,
@@ -122,6 +128,13 @@ def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, As
         report=lambda i, a: progress(i, case.fit.iterations, a),
     )  # fmt: skip
     fitted = time.perf_counter()
+    sure = None
+    if case.fit.uncertainty_directions:
+        posterior = twin.posterior(
+            train, fit.theta, rank=case.fit.uncertainty_directions, sigma_ms=case.map.sigma_ms
+        )
+        sure = spread(conductivity, posterior)
+    judged = time.perf_counter()
     _, place = project(heart.mesh, data)
     beats = [twin.predict(fit.theta, k) for k in range(data.maps)]
     nodes = np.stack([np.asarray(lat) for lat in beats])
@@ -148,19 +161,37 @@ def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, As
         "diffusivity_mm2_per_ms": percentiles(d),
         "conductivity_S_per_m": percentiles(conductivity_from_diffusivity(d)),
         "speed_mm_per_ms": percentiles(np.asarray(ionic.speed(d))),
+        "uncertainty": None if sure is None else uncertainty(posterior, sure, mass),
         "scar_fraction": float(np.average(scar > 0.5, weights=mass)) if case.fit.scar else None,
         "iterations": len(fit.history) - 1, "ended": fit.reason, "loss": fit.assessment.loss,
         "nodes": len(heart.mesh.points), "steps": twin.times.steps, "stages": twin.stepper.stages,
         "seconds": {
-            "prepare": prepared - begin, "fit": fitted - prepared, "total": time.perf_counter() - begin,
+            "prepare": prepared - begin, "fit": fitted - prepared, "uncertainty": judged - fitted,
+            "total": time.perf_counter() - begin,
         },
         "warnings": warnings, "notes": heart.notes, "notice": DISCLAIMER, "provenance": record,
     }  # fmt: skip
-    _write(folder, heart, twin, data, predicted, nodes, d, scar if case.fit.scar else None, sets, fit, record)
+    shown = scar if case.fit.scar else None
+    _write(folder, heart, twin, data, predicted, nodes, d, shown, sets, fit, sure, record)
     write_json(folder / "summary.json", summary)
     (folder / "resolved.toml").write_text(record["case"], encoding="utf-8")
     for warning in warnings:
         say(warning)
+
+
+def uncertainty(posterior: Laplace, sure: Spread, mass: np.ndarray) -> dict[str, Any]:
+    """What the summary says of it: shares are of the surface (or of the volume)."""
+    variance, left = posterior.variance(), 1.0 - np.asarray(sure.information)
+    shares = {
+        "identified": left < IDENTIFIED, "weak": (left >= IDENTIFIED) & (left < WEAK), "not": left >= WEAK
+    }  # fmt: skip
+    return {
+        "method": "Gaussian at the most probable conductivity; not recalibrated",
+        "log_conductivity_sd": percentiles(np.asarray(sure.log_sd)),
+        "conductivity": {name: float(np.average(where, weights=mass)) for name, where in shares.items()},
+        "offset_sd_ms": (OFFSET_SD * np.sqrt(np.asarray(variance["offset"]))).tolist(),
+        "largest_gain": float(posterior.gain[0]), "smallest_gain": float(posterior.gain[-1]),
+    }  # fmt: skip
 
 
 def percentiles(values: np.ndarray) -> dict[str, float]:
@@ -187,13 +218,25 @@ def baselines(mesh, data: MappingData, parts) -> dict[str, dict]:
     }
 
 
-def _write(folder: Path, heart, twin, data, predicted, nodes, d, scar, sets, fit, record) -> None:
+def _write(folder: Path, heart, twin, data, predicted, nodes, d, scar, sets, fit, sure, record) -> None:
     mesh = heart.mesh
     measured = {
         f"activation_ms_{k}" if data.maps > 1 else "activation_ms": row for k, row in enumerate(nodes)
     }
     fields = {"diffusivity_mm2_per_ms": d, "conductivity_S_per_m": conductivity_from_diffusivity(d)}
     fields |= {"speed_mm_per_ms": np.asarray(twin.ionic.speed(d)), "original_node": heart.origin}
+    if sure is not None:
+        fields |= {
+            "log_conductivity_sd": np.asarray(sure.log_sd),
+            "information": np.asarray(sure.information),
+        }
+        ends = {"p5": sure.low, "p95": sure.high}
+        fields |= {
+            f"conductivity_{name}_S_per_m": conductivity_from_diffusivity(np.asarray(end))
+            for name, end in ends.items()
+        }
+    if sure is not None and scar is not None:
+        fields |= {"scar_probability": np.asarray(sure.scar)}
     write_vtkhdf(
         folder / "result.vtkhdf", mesh, times_ms=np.asarray([0.0]), provenance=record,
         point_data=measured | fields | ({} if scar is None else {"scar": scar}),
@@ -208,6 +251,8 @@ def _write(folder: Path, heart, twin, data, predicted, nodes, d, scar, sets, fit
         folder / "activation.png",
     )
     save_figure(conductivity_map(mesh, d), folder / "conductivity.png")
+    if sure is not None:
+        save_figure(information_map(mesh, np.asarray(sure.information)), folder / "information.png")
     if scar is not None:
         save_figure(scar_map(mesh, scar), folder / "scar.png")
     save_figure(

@@ -2,13 +2,14 @@
 
 from .baseline import IsotropicSpeed, isotropic_speed, radial_basis
 from .holdout import Split, split
+from .laplace import Laplace, Spread, laplace, spread
 from .likelihood import StudentT
 from .matern import MaternModes, matern_modes
 from .optimise import Assessment, Fit, minimise
 from .parameterisation import AbstractParameterisation, LogConductivity, Theta, field, per_region, uniform
 
 __all__ = [
-    "AbstractParameterisation", "Assessment", "Fit", "IsotropicSpeed", "LogConductivity", "MaternModes",
-    "Split", "StudentT", "Theta", "field", "isotropic_speed", "matern_modes", "minimise", "per_region",
-    "radial_basis", "split", "uniform",
+    "AbstractParameterisation", "Assessment", "Fit", "IsotropicSpeed", "Laplace", "LogConductivity",
+    "MaternModes", "Split", "Spread", "StudentT", "Theta", "field", "isotropic_speed", "laplace",
+    "matern_modes", "minimise", "per_region", "radial_basis", "split", "spread", "uniform",
 ]  # fmt: skip

@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+TAIL = 1.7  # a logistic curve this steep is close to the normal distribution function
+
 
 class StudentT(eqx.Module):
     """Independent Student-t errors of the activation times, with censoring.
@@ -40,5 +42,24 @@ class StudentT(eqx.Module):
         residual = (jnp.where(reached, predicted, end) - measured) / scale
         nu = self.degrees
         dense = 0.5 * (nu + 1.0) * jnp.log1p(residual**2 / nu) + jnp.log(scale)
-        missed = jnp.where(reached, jax.nn.softplus(-1.7 * residual), 0.0)
+        missed = jnp.where(reached, jax.nn.softplus(-TAIL * residual), 0.0)
         return jnp.sum(weight * jnp.where(weight > 0, jnp.where(silent, missed, dense), 0.0))
+
+    def information(
+        self,
+        predicted: Float[Array, " points"],
+        sigma: Float[Array, " points"],
+        silent: Bool[Array, " points"],
+        weight: Float[Array, " points"],
+        log_scale: Float[Array, ""],
+        end: float,
+    ) -> tuple[Float[Array, " points"], Float[Array, ""]]:
+        """What the points tell about `predicted`, 1/ms2, and about `log_scale`: the expected second
+        derivatives of the loss (Lange, Little, Taylor 1989, doi 10.1080/01621459.1989.10478852); for silent
+        points, whose loss is convex, the derivative itself. Zero at points not reached by `end`."""
+        scale = sigma * jnp.exp(log_scale)
+        reached, nu = jnp.isfinite(predicted), self.degrees
+        chance = jax.nn.sigmoid(-TAIL * (jnp.where(reached, predicted, end) - end) / scale)
+        each = jnp.where(silent, TAIL**2 * chance * (1.0 - chance), (nu + 1.0) / (nu + 3.0)) / scale**2
+        dense = jnp.sum(jnp.where(silent, 0.0, weight))
+        return jnp.where(reached, weight * each, 0.0), 2.0 * nu / (nu + 3.0) * dense

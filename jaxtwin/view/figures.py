@@ -41,6 +41,7 @@ from .canvas import (
 ACTIVATION = ListedColormap(mpl.colormaps["turbo"](np.linspace(0.93, 0.03, 256)), "activation")
 # Low values pale, scar dark: most of a heart is healthy and should recede.
 SCAR = ListedColormap(mpl.colormaps["magma_r"](np.linspace(0.03, 0.85, 256)), "scar")
+INFORMATION = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 1.0, 256)), "information")
 
 
 def activation_map(
@@ -128,7 +129,23 @@ def scar_map(
     views: str = "principal",
 ) -> Figure:
     """Share of scar per node or cell, 0 to 1."""
-    values = _field(mesh, probability)
+    return _share(mesh, probability, SCAR, "Share of scar (0 to 1)", title, views)
+
+
+def information_map(
+    mesh: Mesh,
+    information: Num[np.ndarray | Array, " entries"],
+    *,
+    title: str = "What the data tell about the conductivity",
+    views: str = "principal",
+) -> Figure:
+    """Share of the prior variance that the data removed, per node or cell: 0 (they say nothing) to 1."""
+    label = "Share of the prior variance removed (0 to 1)"
+    return _share(mesh, information, INFORMATION, label, title, views)
+
+
+def _share(mesh: Mesh, share, colours, label: str, title: str, views: str) -> Figure:
+    values = _field(mesh, share)
     low, high = _range(values)
     if low < -1e-6 or high > 1 + 1e-6:
         raise InputError(
@@ -136,8 +153,8 @@ def scar_map(
         )
     canvas = panels(mesh, title, views)
     norm = Normalize(0.0, 1.0)
-    paint(canvas, values, norm, SCAR)
-    colour_bar(canvas, norm, SCAR, "Share of scar (0 to 1)")
+    paint(canvas, values, norm, colours)
+    colour_bar(canvas, norm, colours, label)
     return canvas.figure
 
 

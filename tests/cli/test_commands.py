@@ -102,6 +102,18 @@ def test_result_file_holds_fields_and_provenance(result, folder):
     assert {"jaxtwin", "jax", "numpy", "python"} <= set(record["versions"])
 
 
+def test_fit_says_how_sure_it_is(fitted):
+    """The estimate within its interval at every node, the shares of the surface whole, and a picture."""
+    said = json.loads((fitted / "summary.json").read_text())["uncertainty"]
+    assert sum(said["conductivity"].values()) == pytest.approx(1.0)
+    assert said["largest_gain"] > 1.0
+    data = read_vtkhdf(fitted / "result.vtkhdf").point_data
+    assert (data["conductivity_p5_S_per_m"] < data["conductivity_S_per_m"]).all()
+    assert (data["conductivity_S_per_m"] < data["conductivity_p95_S_per_m"]).all()
+    assert 0.0 <= data["information"].min() < data["information"].max() <= 1.0
+    assert (fitted / "information.png").is_file()
+
+
 def test_beat_is_in_millivolts_and_not_repolarised_is_not_nan(beat):
     read = read_vtkhdf(beat / "result.vtkhdf")
     voltage = read.point_data["voltage_mV"]

@@ -49,6 +49,7 @@ def test_every_figure_has_title_unit_and_footer(ball):
         "Diffusivity (mm²/ms)": figures.conductivity_map(ball, np.full(nodes, 0.1), unit="mm2/ms"),
         "Speed (m/s)": figures.speed_map(ball, rng.uniform(0.3, 0.9, cells)),
         "Share of scar (0 to 1)": figures.scar_map(ball, rng.uniform(size=nodes)),
+        "Share of the prior variance": figures.information_map(ball, rng.uniform(size=cells)),
         "Residual (ms)": figures.residual_map(ball, ball.points[:50], times - 50),
         "measured LAT (ms)": figures.fit_summary(times, times + 1),
         "RMSE (ms)": figures.convergence({"loss": [3.0, 2.0, 1.0], "rmse_ms": [9.0, 5.0, 4.0]}),

@@ -1,0 +1,124 @@
+"""How sure a fit is: the Gaussian that touches the posterior at its top."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from .parameterisation import LogConductivity, Theta
+
+DENSE = 64  # numbers in theta up to which all of the curvature is computed
+IDENTIFIED, WEAK = 0.1, 0.5  # posterior over prior variance, below which a number is called so
+
+
+class Laplace(eqx.Module):
+    """N(theta, (I + V diag(l) V^T)^-1): what a Gaussian prior and the curvature of the misfit leave.
+
+    The prior of theta is N(0, I), so that the data change the prior in few directions V only, those in which
+    they are worth l > 0 measurements as sure as the prior (Bui-Thanh et al. 2013, doi 10.1137/12089586X).
+
+    - `theta`: the most probable. `directions`: V, (numbers, rank), orthonormal. `gain`: l, the largest first.
+    """
+
+    theta: Theta
+    directions: Float[Array, "numbers rank"]
+    gain: Float[Array, " rank"]
+
+    def sample(self, key: Array, count: int) -> Theta:
+        """Draws of theta, with (count,) in front of each array."""
+        flat, back = ravel_pytree(self.theta)
+        white = jax.random.normal(key, (count, flat.size), flat.dtype)
+        # (I + V l V^T)^(-1/2) = I - V (1 - (1 + l)^(-1/2)) V^T
+        shrink = 1.0 - jax.lax.rsqrt(1.0 + self.gain)
+        drawn = white - ((white @ self.directions) * shrink[None]) @ self.directions.T
+        return jax.vmap(back)(flat[None] + drawn)
+
+    def variance(self) -> Theta:
+        """The variance of each number in theta; 1 is what it was before the data."""
+        _, back = ravel_pytree(self.theta)
+        kept = self.gain / (1.0 + self.gain)
+        return back(1.0 - jnp.sum(kept[None] * self.directions**2, axis=1))
+
+    def labels(self) -> dict[str, np.ndarray]:
+        """Each number in theta: "identified", "weak", or "not" where the data hardly narrow the prior."""
+        return {
+            name: np.where(v < IDENTIFIED, "identified", np.where(v < WEAK, "weak", "not"))
+            for name, v in ((name, np.asarray(v)) for name, v in self.variance().items())
+        }
+
+
+class Spread(eqx.Module):
+    """What a posterior leaves open at each node; (nodes,) arrays.
+
+    - `log_sd`: standard deviation of the logarithm of D. `low`, `high`: the middle 90 % of D, mm2/ms.
+    - `information`: the share of the prior variance of log D that the data removed, 0 to 1.
+    - `scar`: the probability that the share of scar is above a half.
+    """
+
+    log_sd: Float[Array, " nodes"]
+    low: Float[Array, " nodes"]
+    high: Float[Array, " nodes"]
+    information: Float[Array, " nodes"]
+    scar: Float[Array, " nodes"]
+
+
+def spread(conductivity: LogConductivity, posterior: Laplace, draws: int = 200, seed: int = 0) -> Spread:
+    """The fields of conductivity and scar over draws from the posterior, beside draws from the prior."""
+    prior = Laplace(
+        jax.tree.map(jnp.zeros_like, posterior.theta), posterior.directions, jnp.zeros_like(posterior.gain)
+    )
+
+    @eqx.filter_jit
+    @eqx.filter_vmap(in_axes=(None, 0))
+    def fields(conductivity, theta):
+        return jnp.log(conductivity.diffusivity(theta)), conductivity.scar(theta)
+
+    key = jax.random.key(seed)
+    log_d, scar = fields(conductivity, posterior.sample(key, draws))
+    before, _ = fields(conductivity, prior.sample(key, draws))
+    low, high = jnp.exp(jnp.quantile(log_d, jnp.asarray([0.05, 0.95], log_d.dtype), axis=0))
+    left = jnp.var(log_d, axis=0) / jnp.var(before, axis=0)
+    return Spread(
+        jnp.std(log_d, axis=0), low, high, jnp.clip(1.0 - left, 0.0, 1.0),
+        jnp.mean(scar > 0.5, axis=0, dtype=log_d.dtype),
+    )  # fmt: skip
+
+
+class _Symmetric(LinearOperator):
+    """A matrix known by its products."""
+
+    def __init__(self, product: Callable[[np.ndarray], np.ndarray], size: int):
+        super().__init__(np.dtype(np.float64), (size, size))
+        self.product = product
+
+    def _matvec(self, x):
+        return self.product(np.ravel(x))
+
+
+def laplace(theta: Theta, curvature: Callable[[Theta], Theta], rank: int = 100) -> Laplace:
+    """The Gaussian at `theta`. `curvature`: v -> J^T W J v, the Gauss-Newton curvature of the misfit.
+
+    With up to 64 numbers in theta all of it is computed, beyond that the leading `rank` directions by Lanczos
+    iteration, about two products each.
+    """
+    flat, back = ravel_pytree(theta)
+
+    def product(v: np.ndarray) -> np.ndarray:
+        return np.asarray(ravel_pytree(curvature(back(jnp.asarray(v, flat.dtype))))[0], np.float64)
+
+    if flat.size <= max(DENSE, rank):
+        whole = np.stack([product(column) for column in np.eye(flat.size)])
+        gain, directions = np.linalg.eigh(0.5 * (whole + whole.T))
+    else:
+        operator = _Symmetric(product, flat.size)
+        gain, directions = eigsh(operator, rank, v0=np.ones(flat.size), tol=1e-3)  # pyright: ignore[reportArgumentType]
+    order = np.argsort(gain)[::-1]
+    return Laplace(
+        theta, jnp.asarray(directions[:, order], flat.dtype),
+        jnp.asarray(np.maximum(gain[order], 0.0), flat.dtype),
+    )  # fmt: skip

@@ -1,0 +1,108 @@
+"""The Gaussian around a fit: covariance against dense algebra, draws, and what it calls identified."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxtwin as jt
+from jaxtwin.posterior import laplace, spread
+from jaxtwin.posterior.laplace import DENSE
+
+
+def problem(numbers: int, measurements: int):
+    """A linear problem with a theta of two arrays: the curvature, and its matrix."""
+    rng = np.random.default_rng(numbers)
+    jacobian = rng.standard_normal((measurements, numbers)) * np.logspace(1.5, -2, numbers)[None]
+    theta = {"conductivity": jnp.asarray(rng.standard_normal(numbers - 2)), "offset": jnp.ones(2)}
+    matrix = jnp.asarray(jacobian.T @ jacobian)
+
+    def curvature(v):
+        product = matrix @ jnp.concatenate([v["conductivity"], v["offset"]])
+        return {"conductivity": product[:-2], "offset": product[-2:]}
+
+    return theta, curvature, np.asarray(matrix)
+
+
+@pytest.mark.parametrize(("numbers", "rank"), [(12, 100), (DENSE + 40, 60)], ids=["dense", "Lanczos"])
+def test_covariance_is_the_inverse_of_prior_plus_curvature(numbers, rank):
+    """Variances of each number and of the draws; the directions left out carry less than a hundredth."""
+    theta, curvature, matrix = problem(numbers, 30)
+    found = laplace(theta, curvature, rank)
+    exact = np.linalg.inv(np.eye(numbers) + matrix)
+    variance = found.variance()
+    flat = np.concatenate([variance["conductivity"], variance["offset"]])
+    np.testing.assert_allclose(flat, np.diag(exact), rtol=0.01)
+    assert (np.diff(np.asarray(found.gain)) <= 1e-9).all()
+    draws = found.sample(jax.random.key(0), 20_000)
+    drawn = np.concatenate([draws["conductivity"], draws["offset"]], axis=1)
+    mean = np.concatenate([theta["conductivity"], theta["offset"]])
+    np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.04)
+    np.testing.assert_allclose(np.cov(drawn.T), exact, atol=0.05)
+
+
+def test_numbers_are_labelled_by_how_much_of_the_prior_is_left():
+    theta, curvature, matrix = problem(12, 30)
+    found = laplace(theta, curvature)
+    left = np.diag(np.linalg.inv(np.eye(12) + matrix))[:-2]
+    labels = found.labels()["conductivity"]
+    assert set(labels) == {"identified", "weak", "not"}
+    assert (labels[left < 0.1] == "identified").all()
+    assert (labels[left > 0.5] == "not").all()
+
+
+def test_the_information_of_a_point_is_the_mean_curvature_of_its_loss():
+    """Over errors drawn from the distribution itself; none from points that are not reached or left out."""
+    likelihood, rng = jt.StudentT(4.0), np.random.default_rng(0)
+    errors = jnp.asarray(2.0 * rng.standard_t(4.0, 200_000))
+    ones, off = jnp.ones_like(errors), jnp.zeros(errors.size, bool)
+
+    def loss(shift, log_scale):
+        return likelihood(errors + shift, 0.0 * errors, 2.0 * ones, off, ones, log_scale, 1e3) / errors.size
+
+    zero = jnp.asarray(0.0)
+    each, of_scale = likelihood.information(errors, 2.0 * ones, off, ones, zero, 1e3)
+    assert float(each[0]) == pytest.approx(float(jax.hessian(loss)(zero, zero)), rel=0.02)
+    assert float(of_scale) / errors.size == pytest.approx(float(jax.hessian(loss, 1)(zero, zero)), rel=0.03)
+    gone = likelihood.information(
+        jnp.asarray([np.nan, 3.0]), ones[:2], off[:2], jnp.asarray([1.0, 0.0]), zero, 1e3
+    )
+    assert gone[0].tolist() == [0.0, 0.0]
+
+
+def test_the_curvature_of_a_silent_point_is_that_of_its_loss():
+    likelihood, one = jt.StudentT(), jnp.ones(1)
+
+    def loss(predicted):
+        return likelihood(predicted[None], 0.0 * one, 2.0 * one, one > 0, one, jnp.asarray(0.0), 40.0)
+
+    at = jnp.asarray(38.5)
+    each, _ = likelihood.information(at[None], 2.0 * one, one > 0, one, jnp.asarray(0.0), 40.0)
+    assert float(each[0]) == pytest.approx(float(jax.grad(jax.grad(loss))(at)), rel=1e-6)
+
+
+def test_spread_at_nodes_of_a_single_number():
+    """log D = log 0.2 + 0.5 z with z measured to a tenth of its prior: all of it in closed form."""
+    nodes = 5
+    conductivity = jt.LogConductivity(jt.uniform(nodes, 0.5), reference=0.2, floor=1e-4, ceiling=1e3)
+    theta = {"conductivity": jnp.asarray([0.4]), "offset": jnp.zeros(1), "noise": jnp.asarray(0.0)}
+    gain = {"conductivity": 99.0, "offset": 0.0, "noise": 0.0}
+    found = spread(conductivity, laplace(theta, lambda v: {k: gain[k] * v[k] for k in v}), draws=4000)
+    np.testing.assert_allclose(found.log_sd, 0.05, rtol=0.05)
+    np.testing.assert_allclose(found.information, 0.99, atol=0.002)
+    middle = 0.2 * np.exp(0.2)
+    np.testing.assert_allclose(found.low, middle * np.exp(-1.645 * 0.05), rtol=0.01)
+    np.testing.assert_allclose(found.high, middle * np.exp(1.645 * 0.05), rtol=0.01)
+    assert not np.asarray(found.scar).any()
+
+
+def test_spread_where_the_data_say_nothing_is_that_of_the_prior():
+    nodes = 5
+    conductivity = jt.LogConductivity(
+        jt.uniform(nodes, 0.5), reference=0.2, floor=1e-4, ceiling=1e3, scar_basis=jt.uniform(nodes, 6.0)
+    )
+    theta = {"conductivity": jnp.zeros(1), "scar": jnp.asarray([0.5])}
+    found = spread(conductivity, laplace(theta, lambda v: jax.tree.map(jnp.zeros_like, v)), draws=4000)
+    assert float(found.information.max()) < 0.05
+    # the share of scar is above a half where -3 + 6 z > 0, z ~ N(0.5, 1)
+    np.testing.assert_allclose(found.scar, 0.5, atol=0.03)
