@@ -85,8 +85,9 @@ class Mesh(eqx.Module):
     @property
     def edges(self) -> Int[np.ndarray, "edges 2"]:
         """Undirected edges, each once, lower node first."""
-        # sorted, because the hash table of `np.unique` is ten times slower on keys that repeat this often
-        keys = np.sort(self.edge_keys)
+        # sorted, because the hash table of `np.unique` is ten times slower on keys that repeat this often; by
+        # merging, because cells of meshes stand in runs
+        keys = np.sort(self.edge_keys, kind="stable")
         keys = keys[np.r_[True, keys[1:] != keys[:-1]]]
         return np.stack(np.divmod(keys, len(self.points)), axis=1)
 

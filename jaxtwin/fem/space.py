@@ -1,5 +1,6 @@
 """The P1 space of a mesh: everything about its geometry that a solve needs, laid out for the device."""
 
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 
 import equinox as eqx
@@ -57,15 +58,15 @@ class Space(eqx.Module):
                 "cells of positive measure and nodes that belong to one",
                 "Clean the mesh with `jaxtwin.anatomy.repair` (the command line does so by default)",
             )
-        gradients = p1_gradients(mesh)
-        if mass_scaling > 0:
-            squares = [np.einsum("ci,ci,c->c", g, g, measures) for g in gradients.swapaxes(0, 1)]
-            each = zip(mesh.cells.T, squares, strict=True)
-            diagonal = sum((np.bincount(c, w, nodes) for c, w in each), np.zeros(nodes))
-            scaled = scaled_mass(mass, diagonal, mass_scaling)
-        else:
-            scaled = mass
-        ends, terms = edges_of(mesh)
+        with ThreadPoolExecutor(1) as beside:  # sorting the edges takes as long as all the geometry
+            edges = beside.submit(edges_of, mesh)
+            gradients, scaled = p1_gradients(mesh), mass
+            if mass_scaling > 0:
+                squares = [np.einsum("ci,ci,c->c", g, g, measures) for g in gradients.swapaxes(0, 1)]
+                each = zip(mesh.cells.T, squares, strict=True)
+                diagonal = sum((np.bincount(c, w, nodes) for c, w in each), np.zeros(nodes))
+                scaled = scaled_mass(mass, diagonal, mass_scaling)
+            ends, terms = edges.result()
         self.edge_terms = jnp.asarray(terms)
         self.gradients = jnp.asarray(gradients, real)
         self.measures = jnp.asarray(measures, real)
