@@ -199,8 +199,8 @@ class Twin(eqx.Module):
     ) -> Laplace:
         """How sure the most probable theta is, given the same `data` and `sigma_ms` as its fit.
 
-        Each of the leading `rank` directions takes about two products with the curvature, and each product a
-        forward-mode and a reverse-mode derivative of every beat.
+        It takes `rank` products with the curvature, each a forward-mode and a reverse-mode derivative of
+        every beat.
         """
         observations = self.observations(data, sigma_ms)
         ahead = eqx.tree_at(lambda twin: twin.adjoint, self, ForwardMode())

@@ -133,7 +133,7 @@ class FitCase:
         1e-3, "relative fall of the loss over five iterations at which to stop", above=0.0
     )
     uncertainty_directions: int = setting(
-        50, "leading directions in which the data narrow the prior; 0: no uncertainty", least=0
+        30, "products with the curvature, for the directions that the data narrow; 0: none", least=0
     )
     gradient_memory_GB: float = setting(4.0, "bound on the memory of one gradient", above=0.0)
 
