@@ -194,9 +194,7 @@ class Twin(eqx.Module):
             iterations=iterations, tolerance=tolerance, report=report,
         )  # fmt: skip
 
-    def posterior(
-        self, data: MappingData, theta: Theta, *, rank: int = 100, sigma_ms: float = 2.0
-    ) -> Laplace:
+    def posterior(self, data: MappingData, theta: Theta, *, rank: int = 30, sigma_ms: float = 2.0) -> Laplace:
         """How sure the most probable theta is, given the same `data` and `sigma_ms` as its fit.
 
         It takes `rank` products with the curvature, each a forward-mode and a reverse-mode derivative of

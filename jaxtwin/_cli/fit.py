@@ -25,7 +25,7 @@ from ..posterior import (
     spread,
     uniform,
 )
-from ..posterior.laplace import IDENTIFIED, WEAK
+from ..posterior.laplace import identifiability
 from ..twin import OFFSET_SD, Twin
 from ..view import (
     activation_map,
@@ -181,16 +181,15 @@ def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, As
 
 def uncertainty(posterior: Laplace, sure: Spread, mass: np.ndarray) -> dict[str, Any]:
     """What the summary says of it: shares are of the surface (or of the volume)."""
-    variance, left = posterior.variance(), 1.0 - np.asarray(sure.information)
-    shares = {
-        "identified": left < IDENTIFIED, "weak": (left >= IDENTIFIED) & (left < WEAK), "not": left >= WEAK
-    }  # fmt: skip
+    variance, labels = posterior.variance(), identifiability(1.0 - np.asarray(sure.information))
     return {
         "method": "Gaussian at the most probable conductivity; not recalibrated",
         "log_conductivity_sd": percentiles(np.asarray(sure.log_sd)),
-        "conductivity": {name: float(np.average(where, weights=mass)) for name, where in shares.items()},
+        "conductivity": {
+            name: float(np.average(labels == name, weights=mass)) for name in ("identified", "weak", "not")
+        },
         "offset_sd_ms": (OFFSET_SD * np.sqrt(np.asarray(variance["offset"]))).tolist(),
-        "largest_gain": float(posterior.gain[0]), "smallest_gain": float(posterior.gain[-1]),
+        "gain": np.asarray(posterior.gain, np.float64).tolist(),
     }  # fmt: skip
 
 

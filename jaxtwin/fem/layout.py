@@ -190,13 +190,18 @@ class Layout(eqx.Module):
         self.loose = jnp.asarray(ends[beyond].T.astype(np.uint32))
         self.halo = None
 
+    @property
+    def rows(self) -> int:
+        """Number of nodes that have rows here."""
+        return sum(piece.neighbours.shape[1] for piece in self.slices)
+
     def extend(self, u: Float[Array, " rows"]) -> Float[Array, " nodes"]:
         """The values at all nodes from those at the nodes that have rows."""
         return u if self.halo is None else self.halo.extend(u)
 
     def shared(self, u: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
         """u, with the values at borrowed nodes replaced by those that they have where they are at home."""
-        return self.extend(u[: sum(piece.neighbours.shape[1] for piece in self.slices)])
+        return self.extend(u[: self.rows])
 
     def each(self, local: Callable[..., Any], *fields):
         """local(*fields) at all nodes, where `local` acts node by node; every result in memory of its own.
@@ -207,8 +212,7 @@ class Layout(eqx.Module):
         In two parts, because XLA computes a joined array once where it would compute others again for each
         of their readers, and in a function of its own, called at each node, for readers that want a slice.
         """
-        rows = sum(piece.neighbours.shape[1] for piece in self.slices)
-        nodes = rows + (0 if self.halo is None else self.halo.borrowed.shape[-1])
+        nodes = self.rows + (0 if self.halo is None else self.halo.borrowed.shape[-1])
         spans = [slice(0, nodes // 2), slice(nodes // 2, nodes)]
         sizes = [span.stop - span.start for span in spans]
 

@@ -4,8 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..anatomy import Mesh
-
-CHUNK = 1 << 15  # cells
+from ..anatomy.mesh import CHUNK
 
 
 def p1_gradients(mesh: Mesh) -> Float[np.ndarray, "cells corners dim"]:

@@ -45,10 +45,12 @@ class Laplace(eqx.Module):
 
     def labels(self) -> dict[str, np.ndarray]:
         """Each number in theta: "identified", "weak", or "not" where the data hardly narrow the prior."""
-        return {
-            name: np.where(v < IDENTIFIED, "identified", np.where(v < WEAK, "weak", "not"))
-            for name, v in ((name, np.asarray(v)) for name, v in self.variance().items())
-        }
+        return {name: identifiability(np.asarray(left)) for name, left in self.variance().items()}
+
+
+def identifiability(left: np.ndarray) -> np.ndarray:
+    """ "identified", "weak" or "not", from posterior over prior variance."""
+    return np.where(left < IDENTIFIED, "identified", np.where(left < WEAK, "weak", "not"))
 
 
 class Spread(eqx.Module):
@@ -71,21 +73,21 @@ def spread(conductivity: LogConductivity, posterior: Laplace, draws: int = 200, 
     prior = Laplace(
         jax.tree.map(jnp.zeros_like, posterior.theta), posterior.directions, jnp.zeros_like(posterior.gain)
     )
-
-    @eqx.filter_jit
-    @eqx.filter_vmap(in_axes=(None, 0))
-    def fields(conductivity, theta):
-        return jnp.log(conductivity.diffusivity(theta)), conductivity.scar(theta)
-
-    key = jax.random.key(seed)
-    log_d, scar = fields(conductivity, posterior.sample(key, draws))
-    before, _ = fields(conductivity, prior.sample(key, draws))
+    key = jax.random.key(seed)  # the same draws for both, so that their noise cancels in the ratio
+    log_d, scar = _fields(conductivity, posterior.sample(key, draws))
+    before, _ = _fields(conductivity, prior.sample(key, draws))
     low, high = jnp.exp(jnp.quantile(log_d, jnp.asarray([0.05, 0.95], log_d.dtype), axis=0))
     left = jnp.var(log_d, axis=0) / jnp.var(before, axis=0)
     return Spread(
         jnp.std(log_d, axis=0), low, high, jnp.clip(1.0 - left, 0.0, 1.0),
         jnp.mean(scar > 0.5, axis=0, dtype=log_d.dtype),
     )  # fmt: skip
+
+
+@eqx.filter_jit
+@eqx.filter_vmap(in_axes=(None, 0))
+def _fields(conductivity: LogConductivity, theta: Theta):
+    return jnp.log(conductivity.diffusivity(theta)), conductivity.scar(theta)
 
 
 def krylov(product: Callable[[np.ndarray], np.ndarray], size: int, steps: int):
@@ -110,7 +112,7 @@ def krylov(product: Callable[[np.ndarray], np.ndarray], size: int, steps: int):
     return values, rows.T @ vectors
 
 
-def laplace(theta: Theta, curvature: Callable[[Theta], Theta], rank: int = 100) -> Laplace:
+def laplace(theta: Theta, curvature: Callable[[Theta], Theta], rank: int = 30) -> Laplace:
     """The Gaussian at `theta`. `curvature`: v -> J^T W J v, the Gauss-Newton curvature of the misfit.
 
     With up to 64 numbers in theta all of it is computed, beyond that its part in the Krylov space of `rank`

@@ -149,7 +149,7 @@ def _share(mesh: Mesh, share, colours, label: str, title: str, views: str) -> Fi
     low, high = _range(values)
     if low < -1e-6 or high > 1 + 1e-6:
         raise InputError(
-            f"probabilities from {low:.3g} to {high:.3g}", "values from 0 to 1", "Divide percentages by 100"
+            f"shares from {low:.3g} to {high:.3g}", "values from 0 to 1", "Divide percentages by 100"
         )
     canvas = panels(mesh, title, views)
     norm = Normalize(0.0, 1.0)
