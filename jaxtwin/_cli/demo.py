@@ -101,9 +101,10 @@ def run_demo(
         floor=0.02,
         ceiling=2.5,
         scar_bias=-4.0,
+        ratio=RATIO,
     )
     stimuli = tuple(pulse(in_sphere(mesh, site, 3.0), len(mesh.points)) for site in sites)
-    twin = Twin(mesh, ionic=ionic, conductivity=conductivity, stimuli=stimuli[:-1], times=times, ratio=RATIO)
+    twin = Twin(mesh, ionic=ionic, conductivity=conductivity, stimuli=stimuli[:-1], times=times)
     fit = twin.fit(
         data, iterations=iterations, sigma_ms=NOISE_MS, report=lambda i, a: progress(i, iterations, a)
     )

@@ -60,6 +60,7 @@ def parameterisation(case: Case, mesh, reference: float) -> LogConductivity:
     return LogConductivity(
         basis, scar_basis=scar, reference=reference,
         floor=f.least_diffusivity_mm2_per_ms, ceiling=f.largest_diffusivity_mm2_per_ms,
+        ratio=case.tissue.anisotropy_ratio,
     )  # fmt: skip
 
 
@@ -116,7 +117,7 @@ def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, As
     conductivity = parameterisation(case, heart.mesh, reference)
     twin = Twin(
         heart.mesh, ionic=ionic, conductivity=conductivity, stimuli=stimuli,
-        times=beat(case, train, own_clock), ratio=case.tissue.anisotropy_ratio,
+        times=beat(case, train, own_clock),
         mass_scaling=case.mesh.mass_scaling, consistent_mass=case.mesh.consistent_mass,
         adjoint=Checkpointed(case.fit.gradient_memory_GB * 1e9),
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """The heart as data: meshes with fibres and regions, read, made, mended and written."""
 
+from .fibres import across_fibres
 from .generate import atrial_shell, cable, sheet, slab, ventricular_ellipsoid
 from .grid import MeshFile
 from .mesh import Mesh
@@ -10,7 +11,7 @@ from .refine import Refinement, refine, refine_with_map
 from .repair import Repaired, RepairReport, repair
 
 __all__ = [
-    "Mesh", "MeshFile", "Refinement", "Reordered", "RepairReport", "Repaired", "atrial_shell", "cable",
-    "quality", "read_mesh", "refine", "refine_with_map", "reorder", "repair", "sheet", "slab",
-    "stiffness_bound", "ventricular_ellipsoid", "write_mesh",
+    "Mesh", "MeshFile", "Refinement", "Reordered", "RepairReport", "Repaired", "across_fibres",
+    "atrial_shell", "cable", "quality", "read_mesh", "refine", "refine_with_map", "reorder", "repair",
+    "sheet", "slab", "stiffness_bound", "ventricular_ellipsoid", "write_mesh",
 ]  # fmt: skip

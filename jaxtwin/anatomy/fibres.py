@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .._results import InputError
+from .mesh import Mesh
 
 OUT_OF_PLANE = 20.0  # degrees: more is worth a note
 ZERO_LENGTH = 1e-6
@@ -57,6 +58,24 @@ def place_fibres(
                 f"{bad.size - gone} fibres normal to their cell replaced by that of their neighbours"
             )
     return fibres, tuple(notes)
+
+
+def across_fibres(mesh: Mesh) -> Float[np.ndarray, "cells dim"]:
+    """Unit vectors at right angles to the fibres within each triangle: the fibres turned to the left, as seen
+    from outside.
+
+    Raises `InputError` for cells that are not triangles, in which no direction across is singled out.
+    """
+    if mesh.corners != 3:
+        raise InputError(
+            f"a mesh whose cells have {mesh.corners} corners", "a surface of triangles",
+            "Estimate the angle of the fibres on surfaces only",
+        )  # fmt: skip
+    if mesh.dim == 2:
+        return np.stack([-mesh.fibres[:, 1], mesh.fibres[:, 0]], axis=1)
+    span = mesh.points[mesh.cells[:, 1:]] - mesh.points[mesh.cells[:, :1]]
+    across = np.cross(np.cross(span[:, 0], span[:, 1]), mesh.fibres)
+    return across / np.linalg.norm(across, axis=1, keepdims=True)
 
 
 def _check_share(zero):

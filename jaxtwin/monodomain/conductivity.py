@@ -1,4 +1,4 @@
-"""From speeds along and across the fibres to the diffusion tensor."""
+"""From conduction along and across the fibres to the diffusion tensor."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,3 +24,45 @@ def diffusion_tensor(
     transverse = jnp.broadcast_to(along / ratio, (cells,))[:, None, None]
     identity = jnp.eye(dim, dtype=along.dtype)[None]
     return transverse * identity + (longitudinal - transverse) * fibres[:, :, None] * fibres[:, None, :]
+
+
+def turned_tensor(
+    fibres: Float[Array, "cells dim"] | Float[np.ndarray, "cells dim"],
+    across: Float[Array, "cells dim"] | Float[np.ndarray, "cells dim"],
+    along: Float[Array, " cells"],
+    stretch: Float[Array, " cells"],
+    shear: Float[Array, " cells"],
+) -> Float[Array, "cells dim dim"]:
+    """The diffusion tensor of a surface in log-Euclidean coordinates, mm2/ms, in each cell.
+
+    log D = m (f f^T + p p^T) + b (f f^T - p p^T) + c (f p^T + p f^T), with f the `fibres`, p at right angles
+    to them in the surface (`across`), b the `stretch` and c the `shear`. Conduction is fastest, D_l = `along`
+    = exp(m + beta), in the direction turned from f towards p by half the angle of (b, c); D_l/D_t =
+    exp(2 beta) with beta = |(b, c)|. A tensor without a direction, b = c = 0, is a point like any other,
+    which the angle of a fibre does not give (Arsigny et al. 2006, doi 10.1002/mrm.20965).
+    """
+    f, p = jnp.asarray(fibres, along.dtype), jnp.asarray(across, along.dtype)
+    square = stretch**2 + shear**2
+    small = square < 1e-6
+    beta = jnp.sqrt(jnp.where(small, 1.0, square))
+    # sinh(beta)/beta and cosh(beta), smooth through zero
+    ratio = jnp.where(small, 1.0 + square / 6.0, jnp.sinh(beta) / beta)
+    even = jnp.where(small, 1.0 + square / 2.0, jnp.cosh(beta))
+    level = along * jnp.exp(-magnitude(stretch, shear))
+
+    def outer(a, b):
+        return a[:, :, None] * b[:, None, :]
+
+    def column(values):
+        return (level * values)[:, None, None]
+
+    both, apart = outer(f, f) + outer(p, p), outer(f, f) - outer(p, p)
+    mixed = outer(f, p) + outer(p, f)
+    return column(even) * both + column(ratio * stretch) * apart + column(ratio * shear) * mixed
+
+
+def magnitude(stretch: Parameter, shear: Parameter) -> Float[Array, "..."]:
+    """beta = |(stretch, shear)|, half the logarithm of D_l/D_t; with a derivative of 0 where both are 0."""
+    square = jnp.asarray(stretch**2 + shear**2)
+    positive = square > 0.0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)

@@ -7,9 +7,11 @@ from .likelihood import StudentT
 from .matern import MaternModes, matern_modes
 from .optimise import Assessment, Fit, minimise
 from .parameterisation import AbstractParameterisation, LogConductivity, Theta, field, per_region, uniform
+from .trust_region import Model, Progress, trust_region
 
 __all__ = [
     "AbstractParameterisation", "Assessment", "Fit", "IsotropicSpeed", "Laplace", "LogConductivity",
-    "MaternModes", "Split", "Spread", "StudentT", "Theta", "field", "isotropic_speed", "laplace",
-    "matern_modes", "minimise", "per_region", "radial_basis", "split", "spread", "uniform",
+    "MaternModes", "Model", "Progress", "Split", "Spread", "StudentT", "Theta", "field", "isotropic_speed",
+    "laplace", "matern_modes", "minimise", "per_region", "radial_basis", "split", "spread", "trust_region",
+    "uniform",
 ]  # fmt: skip

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
+from scipy.linalg import solve_triangular
 
 from .parameterisation import LogConductivity, Theta
 
 DENSE = 64  # numbers in theta up to which all of the curvature is computed
+NOT_BELOW = -0.99  # a correction may not take all of a precision away
 IDENTIFIED, WEAK = 0.1, 0.5  # posterior over prior variance, below which a number is called so
 
 
@@ -112,11 +114,17 @@ def krylov(product: Callable[[np.ndarray], np.ndarray], size: int, steps: int):
     return values, rows.T @ vectors
 
 
-def laplace(theta: Theta, curvature: Callable[[Theta], Theta], rank: int = 30) -> Laplace:
+def laplace(
+    theta: Theta,
+    curvature: Callable[[Theta], Theta],
+    rank: int = 30,
+    nearby: Float[np.ndarray, "numbers numbers"] | None = None,
+) -> Laplace:
     """The Gaussian at `theta`. `curvature`: v -> J^T W J v, the Gauss-Newton curvature of the misfit.
 
     With up to 64 numbers in theta all of it is computed, beyond that its part in the Krylov space of `rank`
-    products, which holds the leading directions.
+    products, which holds the leading directions. `nearby` is a cheap approximation of it as a matrix: what
+    it explains is then taken from it, and the products find where it is wrong, of which there is far less.
     """
     flat, back = ravel_pytree(theta)
 
@@ -126,8 +134,21 @@ def laplace(theta: Theta, curvature: Callable[[Theta], Theta], rank: int = 30) -
     if flat.size <= max(DENSE, rank):
         whole = np.stack([product(column) for column in np.eye(flat.size)])
         gain, directions = np.linalg.eigh(0.5 * (whole + whole.T))
-    else:
+    elif nearby is None:
         gain, directions = krylov(product, flat.size, rank)
+    else:
+        # I + J^T W J = L (I + E) L^T with L L^T = I + nearby, and E of low rank
+        factor = np.linalg.cholesky(np.eye(flat.size) + nearby)
+
+        def remainder(v: np.ndarray) -> np.ndarray:
+            at = solve_triangular(factor, v, lower=True, trans=1)
+            return solve_triangular(factor, at + product(at), lower=True) - v
+
+        wrong, where = krylov(remainder, flat.size, rank)
+        corrected = factor @ where
+        precision = factor @ factor.T + (corrected * np.maximum(wrong, NOT_BELOW)) @ corrected.T
+        gain, directions = np.linalg.eigh(precision)
+        gain = gain - 1.0
     order = np.argsort(gain)[::-1]
     return Laplace(
         theta, jnp.asarray(directions[:, order], flat.dtype),

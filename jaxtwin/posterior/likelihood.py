@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 TAIL = 1.7  # a logistic curve this steep is close to the normal distribution function
@@ -31,17 +32,19 @@ class StudentT(eqx.Module):
         weight: Float[Array, " points"],
         log_scale: Float[Array, ""],
         end: float,
+        lost: Float[Array, ""] | float = 0.0,
     ) -> Float[Array, ""]:
         """The negative logarithm of the likelihood. Times in ms; NaN in `predicted`: not reached by `end`.
 
-        `weight` 0 leaves a point out.
+        `weight` 0 leaves a point out. `lost`: the share of the points that other estimated numbers have used
+        up; the scale is then that of the marginal likelihood, not of the residuals that are left.
         """
         scale = sigma * jnp.exp(log_scale)
         reached = jnp.isfinite(predicted)
         measured = jnp.where(silent | (weight == 0), end, measured)
         residual = (jnp.where(reached, predicted, end) - measured) / scale
         nu = self.degrees
-        dense = 0.5 * (nu + 1.0) * jnp.log1p(residual**2 / nu) + jnp.log(scale)
+        dense = 0.5 * (nu + 1.0) * jnp.log1p(residual**2 / nu) + (1.0 - lost) * jnp.log(scale)
         missed = jnp.where(reached, jax.nn.softplus(-TAIL * residual), 0.0)
         return jnp.sum(weight * jnp.where(weight > 0, jnp.where(silent, missed, dense), 0.0))
 
@@ -63,3 +66,16 @@ class StudentT(eqx.Module):
         each = jnp.where(silent, TAIL**2 * chance * (1.0 - chance), (nu + 1.0) / (nu + 3.0)) / scale**2
         dense = jnp.sum(jnp.where(silent, 0.0, weight))
         return jnp.where(reached, weight * each, 0.0), 2.0 * nu / (nu + 3.0) * dense
+
+    def efficiency(self, residuals: Float[np.ndarray, " points"]) -> float:
+        """What a point tells, by the residuals (over their scale) themselves, relative to `information`.
+
+        With psi the derivative of the loss, an estimate has the variance mean(psi^2)/mean(psi')^2 whatever
+        the distribution of the errors (Huber 1967), which is 1/`information` only for the one assumed here.
+        """
+        nu, r = self.degrees, np.asarray(residuals, np.float64)
+        psi = (nu + 1.0) * r / (nu + r**2)
+        steep = (nu + 1.0) * (nu - r**2) / (nu + r**2) ** 2
+        if len(r) < 20:
+            return 1.0
+        return float(max(steep.mean(), 1e-3) ** 2 / (psi**2).mean() / ((nu + 1.0) / (nu + 3.0)))

@@ -16,13 +16,15 @@ from .._results import SolveError
 class Assessment(eqx.Module):
     """What the objective knows at one theta: loss, its gradient, and the number of captured points.
 
-    A point is captured when the simulated wave reaches it. `rmse_ms`: of the captured points.
+    A point is captured when the simulated wave reaches it. `rmse_ms`: of the captured points. `arrival`: the
+    simulated activation of each map, ms at the nodes, from which a curvature can be had.
     """
 
     loss: float
     gradient: PyTree
     captured: int
     rmse_ms: float
+    arrival: tuple = ()
 
 
 class Fit(eqx.Module):
@@ -58,7 +60,7 @@ def minimise(
     now = objective(theta)
     if not jnp.isfinite(now.loss):
         raise SolveError("The loss at the start of the fit is not finite: the first simulation diverged.")
-    history = [_row(0, now, 0.0)]
+    history = [history_row(0, now, 0.0)]
     report(0, now)
     fresh, reason = True, f"reached {iterations} iterations"
     for iteration in range(1, iterations + 1):
@@ -87,7 +89,7 @@ def minimise(
             continue
         theta, now = accepted
         fresh = False
-        history.append(_row(iteration, now, length))
+        history.append(history_row(iteration, now, length))
         report(iteration, now)
         if len(history) > 5 and history[-6]["loss"] - now.loss < tolerance * max(1.0, abs(now.loss)):
             reason = "converged"
@@ -107,7 +109,8 @@ def _parabola(loss: float, slope: float, length: float, new: float) -> float:
     return min(max(best, 0.1), 0.5)
 
 
-def _row(iteration: int, assessment: Assessment, length: float) -> dict[str, float]:
+def history_row(iteration: int, assessment: Assessment, length: float) -> dict[str, float]:
+    """One iteration, as numbers."""
     return {
         "iteration": float(iteration),
         "loss": float(assessment.loss),

@@ -10,13 +10,14 @@ from jaxtyping import Array, Float
 
 from .._results import InputError
 from ..anatomy import Mesh
+from ..monodomain import magnitude
 from .matern import MaternModes
 
 Theta = dict[str, Float[Array, "..."]]
 
 
 class AbstractParameterisation(eqx.Module):
-    """theta (a few unconstrained arrays, a priori independent standard normal) -> diffusivity.
+    """theta (a few unconstrained arrays, a priori independent standard normal) -> conductivity.
 
     Whitened: the prior is exp(-|theta|^2/2) whatever is estimated, and a unit step means the same
     everywhere, which is what an optimiser likes.
@@ -32,6 +33,13 @@ class AbstractParameterisation(eqx.Module):
     def diffusivity(self, theta: Theta) -> Float[Array, " nodes"]:
         """D along the fibres at the nodes, mm2/ms; never above `ceiling`."""
 
+    @abstractmethod
+    def anisotropy(
+        self, theta: Theta
+    ) -> tuple[Float[Array, " nodes"] | float, Float[Array, " nodes"] | None]:
+        """Stretch and shear as in `turned_tensor`. Without a shear (None) the fibres are those of the mesh
+        and the stretch is half the logarithm of D along over D across them."""
+
 
 def soft_clip(x: Float[Array, "..."], low: float, high: float) -> Float[Array, "..."]:
     """x, bent smoothly at both ends so that it stays between them."""
@@ -41,13 +49,19 @@ def soft_clip(x: Float[Array, "..."], low: float, high: float) -> Float[Array, "
 class LogConductivity(AbstractParameterisation):
     """log D = log D_0 + B z - depth sigmoid(scar), with z and the scar's own numbers in theta.
 
-    The columns of the basis B (nodes, terms) carry their prior standard deviations: one constant column
+    The columns of each basis (nodes, terms) carry their prior standard deviations: one constant column
     makes one number, indicators make regions, Matern modes make a field. The scar is a bounded field that
     lowers D by up to exp(-depth), 0 to 1 in between: an area, not a gradient.
 
     `reference`: D_0, mm2/ms. `floor`, `ceiling`: bounds of D, mm2/ms. The floor stands above the
     conductivity at which a wave blocks on the mesh, where the derivative vanishes; the ceiling is what
     the number of stages of the time step is chosen for.
+
+    `ratio`: D along over across the fibres, 1 or more. `ratio_basis`: of the logarithm of that ratio, where
+    it is estimated. `angle_basis`: of the shear, on surfaces: where the ratio is large, a standard deviation
+    of log(ratio) times that of the angle in radians corrects the fibres of the mesh; with a ratio of 1 and
+    both bases free, the map alone says where the fibres run. The mean of log D over all directions is what
+    B and the scar move.
     """
 
     basis: Float[Array, "nodes terms"]
@@ -57,6 +71,9 @@ class LogConductivity(AbstractParameterisation):
     scar_basis: Float[Array, "nodes scar_terms"] | None = None
     scar_depth: float = eqx.field(static=True, default=3.0)
     scar_bias: float = eqx.field(static=True, default=-3.0)
+    ratio: float = eqx.field(static=True, default=1.0)
+    ratio_basis: Float[Array, "nodes ratio_terms"] | None = None
+    angle_basis: Float[Array, "nodes angle_terms"] | None = None
 
     def __check_init__(self):
         if not 0 < self.floor < self.reference < self.ceiling:
@@ -66,12 +83,17 @@ class LogConductivity(AbstractParameterisation):
                 "0 < floor < reference < ceiling",
                 "Check the conductivity and its bounds; all must be positive",
             )
+        if not 1.0 <= self.ratio < np.inf:
+            raise InputError(
+                f"an anisotropy ratio of {self.ratio}", "D along over D across of 1 or more", "Invert it"
+            )
 
     def mean(self) -> Theta:
-        theta = {"conductivity": jnp.zeros(self.basis.shape[1], self.basis.dtype)}
-        if self.scar_basis is not None:
-            theta["scar"] = jnp.zeros(self.scar_basis.shape[1], self.scar_basis.dtype)
-        return theta
+        bases = {
+            "conductivity": self.basis, "scar": self.scar_basis,
+            "ratio": self.ratio_basis, "angle": self.angle_basis,
+        }  # fmt: skip
+        return {name: jnp.zeros(b.shape[1], b.dtype) for name, b in bases.items() if b is not None}
 
     def scar(self, theta: Theta) -> Float[Array, " nodes"]:
         """The scar field, 0 (none) to 1."""
@@ -82,7 +104,21 @@ class LogConductivity(AbstractParameterisation):
     def diffusivity(self, theta: Theta) -> Float[Array, " nodes"]:
         log_d = float(np.log(self.reference)) + self.basis @ theta["conductivity"]
         log_d = log_d - self.scar_depth * self.scar(theta)
+        stretch, shear = self.anisotropy(theta)
+        log_d = log_d + (stretch if shear is None else magnitude(stretch, shear)) - self._stretch()
         return jnp.exp(soft_clip(log_d, float(np.log(self.floor)), float(np.log(self.ceiling))))
+
+    def anisotropy(self, theta: Theta):
+        stretch = self._stretch()
+        if self.ratio_basis is not None:
+            stretch = stretch + 0.5 * (self.ratio_basis @ theta["ratio"])
+        if self.angle_basis is None:
+            return stretch, None
+        shear = self.angle_basis @ theta["angle"]
+        return stretch + 0.0 * shear, shear
+
+    def _stretch(self) -> float:
+        return 0.5 * float(np.log(self.ratio))
 
 
 def uniform(nodes: int, sd: float = 1.0) -> Float[Array, "nodes 1"]:
