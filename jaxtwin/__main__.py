@@ -209,6 +209,34 @@ def verify(
     say(f"All {len(claims)} claims are met, {seconds:.0f} s.")
 
 
+@app.command()
+def coverage(
+    truths: Annotated[int, typer.Option(help="Truths drawn from the prior.", min=2)] = 200,
+    outliers: Annotated[
+        float, typer.Option(help="Share of outliers among the points.", min=0, max=0.5)
+    ] = 0.0,
+    coarse: Annotated[bool, typer.Option("--coarse", help="Fit on edges twice those of the truth.")] = False,
+) -> None:
+    """Test the intervals of a fit: truths from the prior, mapped with noise, fitted, and counted."""
+    from .verify.coverage import coverage as covered
+    from .verify.coverage import small_sheet
+
+    configure("float32")
+    problem = small_sheet(truth_edge=0.5 if coarse else 1.0)
+    with bar("coverage", "compiling") as update:
+        found = covered(
+            problem, truths=truths, outliers=outliers,
+            report=lambda done, scores: update(done, truths, f"{done} of {truths} truths"),
+        )  # fmt: skip
+    table = Table("interval", "held the truth", "with 95 % confidence", title_justify="left")
+    for level, share, error in zip(found.levels, found.share, found.error, strict=True):
+        low, high = max(share - 1.96 * error, 0.0), min(share + 1.96 * error, 1.0)
+        table.add_row(f"{level:.0%}", f"{share:.1%}", f"{low:.1%} to {high:.1%}")
+    Console(highlight=False).print(table)
+    print(f"{truths} truths, {found.score.shape[1]} places each; scores have a standard deviation of "
+          f"{found.score.std():.2f} (1 is right)")  # fmt: skip
+
+
 def _refuse_folders_and_twins(files: list[Path]) -> None:
     for path in files:
         if path.is_dir():

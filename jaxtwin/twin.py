@@ -1,6 +1,7 @@
 """The twin: a heart, its cells, the sites it is paced from, and the conductivity that maps tell about."""
 
 import os
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -34,22 +35,31 @@ from .monodomain import (
     spectral_bound,
     turned_tensor,
 )
-from .observe import ActivationTimes, MappingData, NumericalError, numerical_error, project
+from .observe import ActivationTimes, MappingData, NumericalError, numerical_error, project, refuse_reentry
 from .posterior import (
     AbstractParameterisation,
     Assessment,
+    Combination,
     Fit,
     Laplace,
     Model,
     StudentT,
     Theta,
+    combinations,
     laplace,
+    minimise,
     trust_region,
 )
 
+OPTIMISERS = "trust_region", "lbfgs"
 OFFSET_SD = 20.0  # ms, prior of the unknown constant between the clock of a map and the stimulus
 LEAVING = 5.0  # mm from a source, within which its wave has formed
+IDENTIFIED = 0.1  # posterior over prior variance, below which a combination of parameters is known
 EXACT = 16  # numbers in theta up to which the whole Jacobian costs little
+
+
+class IdentifiabilityWarning(UserWarning):
+    """More is asked for than the data can tell."""
 
 
 class Clock(eqx.Module):
@@ -427,30 +437,70 @@ class Twin(eqx.Module):
         iterations: int = 40,
         tolerance: float = 0.01,
         sigma_ms: float = 2.0,
+        optimiser: str = "trust_region",
         report: Callable[[int, Assessment], Any] = lambda iteration, assessment: None,
     ) -> Fit:
         """The most probable theta given the valid points of `data`, from `theta` or the prior's middle.
 
         Twice: the second time with the error of the mesh and the degrees of freedom that the first has found.
+        `optimiser`: "trust_region", with its `tolerance`, or "lbfgs"; see `jaxtwin.posterior`.
+        Raises `InputError` for maps of a circling wave; warns where cell parameters cannot be told apart.
         """
+        if optimiser not in OPTIMISERS:
+            raise InputError(f"optimiser '{optimiser}'", " or ".join(OPTIMISERS), "Choose one of them")
+        refuse_reentry(self.mesh, data)
         observations = self.observations(data, sigma_ms)
-        first = trust_region(
-            self.objective(observations), self.model(observations), theta or self.mean(),
-            iterations=(2 * iterations + 2) // 3, tolerance=max(tolerance, 0.1), report=report,
-        )  # fmt: skip
+        if self.ionic_sd:
+            self._warn(self.combinations(data, theta, sigma_ms=sigma_ms))
+
+        def search(theta: Theta, iterations: int, tolerance: float, done: int) -> Fit:
+            objective, counted = self.objective(observations), lambda i, now: report(done + i, now)
+            if optimiser == "lbfgs":
+                return minimise(objective, theta, iterations=iterations, report=counted)
+            return trust_region(
+                objective, self.model(observations), theta,
+                iterations=iterations, tolerance=tolerance, report=counted,
+            )  # fmt: skip
+
+        first = search(theta or self.mean(), (2 * iterations + 2) // 3, max(tolerance, 0.1), 0)
         observations = self.weighed(observations, first.theta, first.assessment)
         done = len(first.history) - 1
-        second = trust_region(
-            self.objective(observations), self.model(observations), first.theta,
-            iterations=iterations - done, tolerance=tolerance,
-            report=lambda iteration, now: report(done + iteration, now),
-        )  # fmt: skip
+        second = search(first.theta, iterations - done, tolerance, done)
         history = first.history + tuple(
             row | {"iteration": row["iteration"] + done} for row in second.history[1:]
         )
         full = len(history) - 1 == iterations and second.reason != "converged"
         reason = f"reached {iterations} iterations" if full else second.reason
         return Fit(second.theta, second.assessment, history, reason)
+
+    def combinations(
+        self, data: MappingData, theta: Theta | None = None, *, sigma_ms: float = 2.0
+    ) -> list[Combination]:
+        """Which combinations of log D and the cell parameters in `ionic_sd` the maps tell at all.
+
+        From the Fisher information of changes that are the same everywhere, with the offset of each map free.
+        """
+        theta, rows = theta or self.mean(), []
+        for _, beat, stimulus, observation in self._maps(self.observations(data, sigma_ms)):
+            dense = np.asarray((observation.weight > 0) & ~observation.silent)
+            slope = np.asarray(_of_globals(theta, self, beat, stimulus, observation), np.float64)[dense]
+            slope = slope[np.isfinite(slope).all(axis=1)]
+            sigma = float(np.median(np.asarray(observation.sigma_ms)[dense]))
+            rows.append((slope - slope.mean(axis=0)) / sigma)
+        names = ("D", *(name for name, _ in self.ionic_sd))
+        return combinations(names, np.concatenate(rows), np.asarray([1.0, *(sd for _, sd in self.ionic_sd)]))
+
+    def _warn(self, found: list[Combination]) -> None:
+        """Says so where more parameters are asked for than the maps can tell apart."""
+        known = [c for c in found if c.left < IDENTIFIED]
+        if len(known) < len(found):
+            told = "; ".join(str(c) for c in known) or "none"
+            warnings.warn(
+                f"{len(found)} parameters are asked for ({', '.join(found[0].names)}) and the maps identify "
+                f"{len(known)} of their combinations: {told}. What is given for the rest is the prior. Fix "
+                "the others, or add beats that show them (premature stimuli for recovery)",
+                IdentifiabilityWarning, stacklevel=3,
+            )  # fmt: skip
 
     def posterior(self, data: MappingData, theta: Theta, *, rank: int = 20, sigma_ms: float = 2.0) -> Laplace:
         """How sure the most probable theta is, given the same `data` and `sigma_ms` as its fit.
@@ -523,6 +573,28 @@ def _residual(theta: Theta, twin: Twin, k, observation: Observation, lat):
     gap = predicted + _beside(theta, twin, observation, k) - observation.lat_ms
     dense = (observation.weight > 0) & ~observation.silent
     return jnp.where(dense, gap / (observation.sigma_ms * jnp.exp(theta["noise"])), jnp.nan)
+
+
+@eqx.filter_jit
+def _of_globals(theta: Theta, twin: Twin, beat: int, stimulus: Stimulus, observation: Observation):
+    """d(simulated times at the points)/d(log D, log of each cell parameter to estimate), alike everywhere."""
+    names = [name for name, _ in twin.ionic_sd]
+
+    def there(logs):
+        tissue = twin.tissue(theta, stimulus)
+        cells = tissue.ionic
+        for name, log in zip(names, logs[1:], strict=True):
+            value = getattr(cells, name) * jnp.exp(log)
+            cells = eqx.tree_at(lambda c, name=name: getattr(c, name), cells, value)
+        where = lambda t: (t.ionic, t.diffusivity)  # noqa: E731
+        tissue = eqx.tree_at(where, tissue, (cells, jnp.exp(logs[0]) * tissue.diffusivity))
+        lat = simulate(
+            tissue, twin.times, stepper=twin.stepper, recorders=(ActivationTimes(count=beat + 1),),
+            adjoint=ForwardMode(), throw=False,
+        ).records[0]  # fmt: skip
+        return observation.place(lat[beat] if beat else lat)
+
+    return jax.jacfwd(there)(jnp.zeros(1 + len(names), twin.space.mass.dtype))
 
 
 @eqx.filter_jit

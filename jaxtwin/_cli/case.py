@@ -128,12 +128,13 @@ class FitCase:
     largest_diffusivity_mm2_per_ms: float = setting(
         4.0, "ceiling; the stability of the step rests on it", above=0.0
     )
-    iterations: int = setting(100, "of L-BFGS, at most", least=1)
-    tolerance: float = setting(
-        1e-3, "relative fall of the loss over five iterations at which to stop", above=0.0
+    optimiser: str = setting(
+        "trust_region", "steps along the rays of the wave, or by L-BFGS", choices=("trust_region", "lbfgs")
     )
+    iterations: int = setting(50, "of the optimiser, at most", least=1)
+    tolerance: float = setting(0.05, "fall of the loss that is left when to stop (trust_region)", above=0.0)
     uncertainty_directions: int = setting(
-        30, "products with the curvature, for the directions that the data narrow; 0: none", least=0
+        20, "products with the exact curvature, to correct that along rays; 0: no uncertainty", least=0
     )
     gradient_memory_GB: float = setting(4.0, "bound on the memory of one gradient", above=0.0)
 

@@ -17,6 +17,7 @@ from ..posterior import (
     LogConductivity,
     Spread,
     field,
+    gaussian_process,
     isotropic_speed,
     matern_modes,
     per_region,
@@ -126,6 +127,7 @@ def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, As
     prepared = time.perf_counter()
     fit = twin.fit(
         train, iterations=case.fit.iterations, tolerance=case.fit.tolerance, sigma_ms=case.map.sigma_ms,
+        optimiser=case.fit.optimiser,
         report=lambda i, a: progress(i, case.fit.iterations, a),
     )  # fmt: skip
     fitted = time.perf_counter()
@@ -202,12 +204,13 @@ def percentiles(values: np.ndarray) -> dict[str, float]:
 
 
 def baselines(mesh, data: MappingData, parts) -> dict[str, dict]:
-    """What two simple methods make of the same points: one speed from one source, and interpolation."""
+    """What simple methods make of the same points: one speed from one source, and two interpolations."""
     if data.maps > 1:
         return {}
     train = data.subset(parts["fit"])
     speed = isotropic_speed(mesh, train)
     wanted = {name: mask for name, mask in parts.items() if mask.any()}
+    everywhere = gaussian_process(mesh, train.positions, train.lat_ms, data.positions)
     return {
         "isotropic_speed": {"speed_mm_per_ms": speed.speed}
         | {n: errors(speed(data.positions[m]), data.lat_ms[m]) for n, m in wanted.items()},
@@ -215,6 +218,7 @@ def baselines(mesh, data: MappingData, parts) -> dict[str, dict]:
             n: errors(radial_basis(train.positions, train.lat_ms, data.positions[m]), data.lat_ms[m])
             for n, m in wanted.items()
         },
+        "gaussian_process": {n: errors(everywhere[m], data.lat_ms[m]) for n, m in wanted.items()},
     }
 
 

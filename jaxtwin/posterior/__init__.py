@@ -1,8 +1,8 @@
 """Measurements to parameters: parameterisation, prior, likelihood, optimiser, and the rivals to beat."""
 
-from .baseline import IsotropicSpeed, isotropic_speed, radial_basis
+from .baseline import IsotropicSpeed, gaussian_process, isotropic_speed, radial_basis
 from .holdout import Split, split
-from .laplace import Laplace, Spread, laplace, spread
+from .laplace import Combination, Laplace, Spread, combinations, laplace, spread
 from .likelihood import StudentT
 from .matern import MaternModes, matern_modes
 from .optimise import Assessment, Fit, minimise
@@ -10,8 +10,8 @@ from .parameterisation import AbstractParameterisation, LogConductivity, Theta, 
 from .trust_region import Model, Progress, trust_region
 
 __all__ = [
-    "AbstractParameterisation", "Assessment", "Fit", "IsotropicSpeed", "Laplace", "LogConductivity",
-    "MaternModes", "Model", "Progress", "Split", "Spread", "StudentT", "Theta", "field", "isotropic_speed",
-    "laplace", "matern_modes", "minimise", "per_region", "radial_basis", "split", "spread", "trust_region",
-    "uniform",
+    "AbstractParameterisation", "Assessment", "Combination", "Fit", "IsotropicSpeed", "Laplace",
+    "LogConductivity", "MaternModes", "Model", "Progress", "Split", "Spread", "StudentT", "Theta",
+    "combinations", "field", "gaussian_process", "isotropic_speed", "laplace", "matern_modes", "minimise",
+    "per_region", "radial_basis", "split", "spread", "trust_region", "uniform",
 ]  # fmt: skip

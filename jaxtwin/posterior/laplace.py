@@ -13,7 +13,7 @@ from scipy.linalg import solve_triangular
 from .parameterisation import LogConductivity, Theta
 
 DENSE = 64  # numbers in theta up to which all of the curvature is computed
-NOT_BELOW = -0.99  # a correction may not take all of a precision away
+NOT_BELOW = -0.9999  # a correction may not take all of a precision away
 IDENTIFIED, WEAK = 0.1, 0.5  # posterior over prior variance, below which a number is called so
 
 
@@ -45,6 +45,13 @@ class Laplace(eqx.Module):
         kept = self.gain / (1.0 + self.gain)
         return back(1.0 - jnp.sum(kept[None] * self.directions**2, axis=1))
 
+    def sd_of(self, slopes: Float[np.ndarray, "values numbers"]) -> Float[np.ndarray, " values"]:
+        """Standard deviations of values with these derivatives by theta."""
+        inside = slopes @ np.asarray(self.directions, np.float64)
+        gain = np.asarray(self.gain, np.float64)
+        square = (slopes.astype(np.float64) ** 2).sum(axis=1) - inside**2 @ (gain / (1.0 + gain))
+        return np.sqrt(np.maximum(square, 0.0))
+
     def labels(self) -> dict[str, np.ndarray]:
         """Each number in theta: "identified", "weak", or "not" where the data hardly narrow the prior."""
         return {name: identifiability(np.asarray(left)) for name, left in self.variance().items()}
@@ -53,6 +60,45 @@ class Laplace(eqx.Module):
 def identifiability(left: np.ndarray) -> np.ndarray:
     """ "identified", "weak" or "not", from posterior over prior variance."""
     return np.where(left < IDENTIFIED, "identified", np.where(left < WEAK, "weak", "not"))
+
+
+class Combination(eqx.Module):
+    """A combination of logarithms of parameters, and how far the data narrow it.
+
+    - `names`, `share`: sum_k share_k log(name_k); the share of largest size is 1 or -1.
+    - `left`: posterior over prior variance.
+    """
+
+    names: tuple[str, ...] = eqx.field(static=True)
+    share: Float[np.ndarray, " names"]
+    left: float
+
+    def __str__(self) -> str:
+        terms = [
+            f"{'-' if value < 0 else '+'} {abs(value):.2f} log {name}"
+            for name, value in zip(self.names, self.share, strict=True)
+            if abs(value) > 0.02
+        ]
+        return " ".join(terms).removeprefix("+ ")
+
+
+def combinations(
+    names: tuple[str, ...], slopes: Float[np.ndarray, "points names"], sd: Float[np.ndarray, " names"]
+) -> list[Combination]:
+    """What data with these derivatives (over their noise) by the logarithms of parameters tell apart.
+
+    The eigenvectors of the Fisher information, whitened by the prior standard deviations `sd`; the best
+    determined first.
+    """
+    white = slopes * sd[None]
+    gain, vectors = np.linalg.eigh(white.T @ white)
+    made = []
+    for g, v in zip(gain[::-1], vectors.T[::-1], strict=True):
+        share = v / sd  # of the parameters themselves: the data see v.(log p/sd)
+        made.append(
+            Combination(names, share / share[np.abs(share).argmax()], float(1.0 / (1.0 + max(g, 0.0))))
+        )
+    return made
 
 
 class Spread(eqx.Module):
@@ -122,16 +168,17 @@ def laplace(
 ) -> Laplace:
     """The Gaussian at `theta`. `curvature`: v -> J^T W J v, the Gauss-Newton curvature of the misfit.
 
-    With up to 64 numbers in theta all of it is computed, beyond that its part in the Krylov space of `rank`
-    products, which holds the leading directions. `nearby` is a cheap approximation of it as a matrix: what
-    it explains is then taken from it, and the products find where it is wrong, of which there is far less.
+    With up to `rank` numbers in theta, or 64 where there is nothing `nearby`, all of it is computed, beyond
+    that its part in the Krylov space of `rank` products, which holds the leading directions. `nearby` is a
+    cheap approximation of it as a matrix: what it explains is then taken from it, and the products find where
+    it is wrong, of which there is far less.
     """
     flat, back = ravel_pytree(theta)
 
     def product(v: np.ndarray) -> np.ndarray:
         return np.asarray(ravel_pytree(curvature(back(jnp.asarray(v, flat.dtype))))[0], np.float64)
 
-    if flat.size <= max(DENSE, rank):
+    if flat.size <= rank or (nearby is None and flat.size <= DENSE):
         whole = np.stack([product(column) for column in np.eye(flat.size)])
         gain, directions = np.linalg.eigh(0.5 * (whole + whole.T))
     elif nearby is None:

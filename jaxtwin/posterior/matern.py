@@ -71,7 +71,7 @@ def matern_modes(
     if boundary == "robin":
         stiffness = stiffness + sp.diags_array(kappa / 1.42 * _boundary_mass(mesh))
     lam, phi = _eigenpairs(stiffness, mass, count)
-    power = (kappa**2 + lam) ** -(smoothness + dim / 2)
+    power = spectrum(lam, correlation_length, smoothness, dim)
     kept = power.sum()
     # Weyl: N(lambda) = ball |domain| lambda^(d/2) / (2 pi)^d eigenvalues lie below lambda. The integral of
     # the spectral density over those above the last kept one is an incomplete beta function.
@@ -85,6 +85,25 @@ def matern_modes(
     return MaternModes(
         jnp.asarray(phi * scale, dtype=float), float(correlation_length), float(kept / (kept + tail))
     )
+
+
+def spectrum(
+    eigenvalues: Float[np.ndarray, " modes"], correlation_length: float, smoothness: float, dim: int
+) -> Float[np.ndarray, " modes"]:
+    """Variances of the modes of a Matern field, up to a common factor: (kappa^2 + lambda)^-alpha."""
+    return (8.0 * smoothness / correlation_length**2 + eigenvalues) ** -(smoothness + dim / 2)
+
+
+def laplace_modes(
+    mesh: Mesh, count: int
+) -> tuple[Float[np.ndarray, " modes"], Float[np.ndarray, "nodes modes"]]:
+    """The `count` smallest eigenvalues of the Laplacian, 1/mm2, and their vectors, orthonormal in the lumped
+    mass: what Matern fields of all correlation lengths on one mesh share (`spectrum`). Free at open edges.
+
+    Raises as `matern_modes` does.
+    """
+    _check(mesh, 1.0, count, 1.0)
+    return _eigenpairs(p1_stiffness(mesh), lumped_mass(mesh), count)
 
 
 def p1_stiffness(mesh: Mesh) -> sp.csr_array:

@@ -3,6 +3,7 @@
 `jaxtwin verify` runs all of it. Double precision is assumed (`jax.config.update("jax_enable_x64", True)`).
 """
 
+from .coverage import Coverage, coverage, small_sheet
 from .derivative import DERIVATIVE_MESHES, derivative_errors, transpose_error
 from .exact import STEADY
 from .order import Order, spatial_order, temporal_order
@@ -12,8 +13,9 @@ from .taylor import taylor_remainders
 from .wave import plane_wave_speed, rotation_difference, speed_order, total_drift
 
 __all__ = [
-    "CONVERGED", "DERIVATIVE_MESHES", "PRECISION_MESHES", "STEADY", "Difference", "Limit", "Order",
-    "SlabWave", "derivative_errors", "plane_wave_speed", "precision_difference", "richardson_limit",
-    "rotation_difference", "slab_closed_form", "slab_wave", "spatial_order", "speed_order",
-    "taylor_remainders", "temporal_order", "total_drift", "transpose_error",
+    "CONVERGED", "DERIVATIVE_MESHES", "PRECISION_MESHES", "STEADY", "Coverage", "Difference", "Limit",
+    "Order", "SlabWave", "coverage", "derivative_errors", "plane_wave_speed", "precision_difference",
+    "richardson_limit", "rotation_difference", "slab_closed_form", "slab_wave", "small_sheet",
+    "spatial_order", "speed_order", "taylor_remainders", "temporal_order", "total_drift",
+    "transpose_error",
 ]  # fmt: skip

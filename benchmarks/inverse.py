@@ -1,0 +1,261 @@
+"""conductivity and scar from maps whose truth is known: errors, intervals, predictions"""
+
+from typing import Any
+
+EDGE = 0.5  # mm, of the sheet that is fitted; the truth has half of it
+RATIO = 4.0
+SITES = ([0.0, 0.0], [40.0, 0.0], [0.0, 40.0], [40.0, 40.0], [20.0, 0.0])  # the last is never fitted
+POINTS = 250
+SEEDS = range(5)
+DEPTH = 2.5  # scar conducts exp(-DEPTH) of what the tissue around it does
+LENGTH = 8.0  # mm
+
+
+def smooth_field(points, seed: int):
+    """A Gaussian field of unit variance with correlation exp(-r^2/(2 LENGTH^2)), the same on every mesh."""
+    import numpy as np
+
+    random, waves = np.random.default_rng(seed), 500
+    k = random.standard_normal((waves, 2)) / LENGTH
+    a, b = random.standard_normal((2, waves))
+    phase = points @ k.T
+    return (np.cos(phase) @ a + np.sin(phase) @ b) / np.sqrt(waves)
+
+
+def scar_share(points, seed: int):
+    """An ellipse somewhere in the middle, its border 1 mm wide."""
+    import numpy as np
+
+    random = np.random.default_rng(1000 + seed)
+    centre, turn = random.uniform(14.0, 26.0, 2), random.uniform(0.0, np.pi)
+    axes = random.uniform([5.0, 3.5], [8.0, 5.0])
+    gap = points - centre[None]
+    x = gap @ [np.cos(turn), np.sin(turn)]
+    y = gap @ [-np.sin(turn), np.cos(turn)]
+    beyond = (np.hypot(x / axes[0], y / axes[1]) - 1.0) * axes.mean()
+    return 1.0 / (1.0 + np.exp(np.clip(beyond / 0.25, -50.0, 50.0)))
+
+
+def log_diffusivity(points, seed: int):
+    """log D along the fibres of the truth."""
+    import numpy as np
+
+    return np.log(0.3) + 0.25 * smooth_field(points, seed) - DEPTH * scar_share(points, seed)
+
+
+def true_maps(seed: int, cells=None):
+    """The truth on its own, finer mesh: (mesh, activation times (sites, nodes))."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    import jaxtwin as jt
+
+    mesh = jt.sheet(40.0, 40.0, EDGE / 2, fibre_angle=np.pi / 6, distortion=0.15, seed=7)
+    space = jt.Space(mesh)
+    along = jnp.exp(space.to_cells(jnp.asarray(log_diffusivity(mesh.points, seed), space.mass.dtype)))
+    tensor = jt.diffusion_tensor(mesh.fibres, along, RATIO)
+    rows = []
+    for site in SITES:
+        stimulus = jt.pulse(jt.in_sphere(mesh, site, 2.0), len(mesh.points))
+        tissue = jt.Tissue(space, cells or jt.MitchellSchaeffer(), tensor, stimulus)
+        solution = jt.simulate(tissue, jt.Times(260.0, 0.2), recorders=(jt.ActivationTimes(),))
+        rows.append(np.asarray(solution.records[0]))
+    return mesh, np.stack(rows)
+
+
+def noisy_map(mesh, lat, kind: str, seed: int):
+    """A map of the first four sites at random points; (data, standard deviation given to the fit)."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    import jaxtwin as jt
+    from jaxtwin.fem import locate
+
+    random = np.random.default_rng(50 + seed)
+    points = random.uniform(0.0, 40.0, (POINTS, 2))
+    place, maps = locate(mesh, points), len(SITES) - 1
+    clean = np.stack([np.asarray(place(jnp.asarray(row))) for row in lat[:maps]])
+    if kind in ("heavy", "8"):
+        sigma = 8.0
+        noise = random.standard_normal((maps, POINTS)) * sigma
+        if kind == "heavy":
+            noise = random.standard_t(4.0, (maps, POINTS)) * sigma / np.sqrt(2.0)
+            wild = random.random((maps, POINTS)) < 0.1
+            noise = np.where(wild, random.uniform(-60.0, 60.0, (maps, POINTS)), noise)
+    else:
+        sigma = float(kind)
+        noise = random.standard_normal((maps, POINTS)) * sigma
+    data = jt.MappingData(
+        np.tile(points, (maps, 1)), (clean + noise).ravel(), map_index=np.repeat(np.arange(maps), POINTS),
+        names=tuple(f"site {k + 1}" for k in range(maps)),
+    )  # fmt: skip
+    return data, sigma
+
+
+def sheet_twin():
+    """The twin that is fitted, on a mesh of its own."""
+    import numpy as np
+
+    import jaxtwin as jt
+
+    mesh = jt.sheet(40.0, 40.0, EDGE, fibre_angle=np.pi / 6, distortion=0.15, seed=3)
+    smooth = jt.matern_modes(mesh, correlation_length=2 * LENGTH, count=100, smoothness=2.0)
+    shapes = jt.matern_modes(mesh, correlation_length=12.0, count=120, smoothness=2.0)
+    conductivity = jt.LogConductivity(
+        jt.field(smooth, 0.25, 0.5), reference=0.3, floor=0.01, ceiling=0.9, ratio=RATIO,
+        scar_basis=jt.field(shapes, 8.0, 1.0), scar_bias=-4.0, scar_depth=DEPTH,
+    )  # fmt: skip
+    stimuli = tuple(jt.pulse(jt.in_sphere(mesh, site, 2.0), len(mesh.points)) for site in SITES)
+    twin = jt.Twin(
+        mesh, ionic=jt.MitchellSchaeffer(), conductivity=conductivity, stimuli=stimuli[:-1],
+        times=jt.Times(260.0, 0.25),
+    )  # fmt: skip
+    return twin, stimuli[-1]
+
+
+def one_sheet(seed: int, kind: str, cells=None) -> dict[str, Any]:
+    """One truth, one map, one fit, and what came out of it."""
+    import time
+
+    import jax.numpy as jnp
+    import numpy as np
+
+    from jaxtwin.fem import locate
+
+    fine, lat = true_maps(seed, cells)
+    data, sigma = noisy_map(fine, lat, kind, seed)
+    twin, unseen = sheet_twin()
+    begin = time.perf_counter()
+    fit = twin.fit(data, sigma_ms=sigma, iterations=45, tolerance=0.1)
+    seconds = time.perf_counter() - begin
+    d, scar = (np.asarray(f(fit.theta)) for f in (twin.conductivity.diffusivity, twin.conductivity.scar))
+    mass, points = np.asarray(twin.space.mass), twin.mesh.points
+    true_d, true_scar = np.exp(log_diffusivity(points, seed)), scar_share(points, seed) > 0.5
+    found = scar > 0.5
+    predicted = np.asarray(locate(twin.mesh, fine.points)(jnp.asarray(twin.activation(fit.theta, unseen))))
+    # both on the clock that starts when the wave has left the site, as the times of a fit do
+    leaving = np.abs(np.linalg.norm(fine.points - np.asarray(SITES[-1])[None], axis=1) - 4.5) < 2.5
+    shift = (predicted - lat[-1])[leaving].mean()
+    gap = predicted - lat[-1] - shift
+    reached = np.isfinite(gap)
+    return {
+        "seed": seed, "noise": kind, "seconds": seconds, "iterations": len(fit.history) - 1,
+        "ended": fit.reason, "loss": fit.assessment.loss, "rmse_fit_ms": fit.assessment.rmse_ms,
+        "noise_scale_ms": sigma * float(np.exp(fit.theta["noise"])),
+        "dice": float(2 * mass[found & true_scar].sum() / (mass[found].sum() + mass[true_scar].sum())),
+        "conductivity_error": float(np.sqrt(mass @ (d - true_d) ** 2 / (mass @ true_d**2))),
+        "unseen_rmse_ms": float(np.sqrt(np.nanmean(gap**2))),
+        "unseen_shift_ms": float(shift), "unseen_not_reached": int((~reached).sum()),
+        "unseen_correlation": float(np.corrcoef(predicted[reached], lat[-1][reached])[0, 1]),
+    }  # fmt: skip
+
+
+def sheet(kind: str) -> dict[str, Any]:
+    """Problem S at one noise, five truths."""
+    runs = [one_sheet(seed, kind) for seed in SEEDS]
+    return {
+        "least_dice": min(r["dice"] for r in runs),
+        "mean_dice": sum(r["dice"] for r in runs) / len(runs),
+        "largest_conductivity_error": max(r["conductivity_error"] for r in runs),
+        "mean_conductivity_error": sum(r["conductivity_error"] for r in runs) / len(runs),
+        "largest_unseen_rmse_ms": max(r["unseen_rmse_ms"] for r in runs),
+        "least_unseen_correlation": min(r["unseen_correlation"] for r in runs),
+        "runs": runs,
+    }
+
+
+def covered(outliers: float, truth_edge: float) -> dict[str, Any]:
+    """How often intervals of log D hold the truth: 200 truths from the prior on a small sheet."""
+    import numpy as np
+
+    from jaxtwin.verify.coverage import coverage, small_sheet
+
+    found = coverage(small_sheet(truth_edge=truth_edge), truths=200, outliers=outliers)
+    names = [f"{level:.0%}" for level in found.levels]
+    return {
+        "truths": len(found.score),
+        "share": dict(zip(names, found.share.tolist(), strict=True)),
+        "error": dict(zip(names, found.error.tolist(), strict=True)),
+        "score_sd": float(np.std(found.score)), "score_mean": float(np.mean(found.score)),
+    }  # fmt: skip
+
+
+def null_space() -> dict[str, Any]:
+    """D, tau_in and tau_out asked for from one beat: the warning, beside the closed form of the speed."""
+    import warnings
+
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    import jaxtwin as jt
+
+    mesh = jt.sheet(20.0, 20.0, 0.5, fibre_angle=0.4)
+    nodes, sd = len(mesh.points), {"tau_in": 0.5, "tau_out": 0.5}
+    twin = jt.Twin(
+        mesh, ionic=jt.MitchellSchaeffer(), times=jt.Times(80.0, 0.2), ionic_sd=sd,
+        conductivity=jt.LogConductivity(
+            jt.uniform(nodes), reference=0.25, floor=0.02, ceiling=1.5, ratio=3.0
+        ),
+        stimuli=(jt.pulse(jt.in_sphere(mesh, [0.0, 0.0], 2.0), nodes),),
+    )  # fmt: skip
+    random = np.random.default_rng(0)
+    where = random.choice(nodes, 250, replace=False)
+    lat = np.asarray(twin.predict(twin.mean(), 0))[where] + random.normal(0.0, 2.0, len(where))
+    data = jt.MappingData(mesh.points[where], lat)
+    known = [c for c in twin.combinations(data) if c.left < 0.1]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        twin.fit(data, iterations=3)
+
+    def log_speed(logs):
+        tau_in, tau_out = 0.3 * jnp.exp(logs[1]), 6.0 * jnp.exp(logs[2])
+        return jnp.log(jt.MitchellSchaeffer(tau_in=tau_in, tau_out=tau_out).speed(jnp.exp(logs[0])))
+
+    closed = np.asarray(jax.grad(log_speed)(jnp.zeros(3)))
+    share = known[0].share if known else np.full(3, 9.0)
+    gap = share - closed / closed[np.abs(closed).argmax()]
+    texts = [str(w.message) for w in caught]
+    return {
+        "identified": len(known), "warned": int(any("identify 1 of their combinations" in t for t in texts)),
+        "combination": str(known[0]) if known else "", "largest_gap_to_closed_form": float(np.abs(gap).max()),
+        "warning": texts,
+    }  # fmt: skip
+
+
+def refusals() -> dict[str, Any]:
+    """Maps that cannot be fitted: waves that circle on a sheet and round a valve, and maps without a time."""
+    import numpy as np
+
+    import jaxtwin as jt
+
+    sheet, shell = jt.sheet(40.0, 40.0, 1.0), jt.atrial_shell(2.0)
+    around = np.arctan2(*(sheet.points - 20.3).T), np.arctan2(shell.points[:, 1], shell.points[:, 0])
+    reasons = []
+    for mesh, angle in zip((sheet, shell), around, strict=True):
+        nodes = len(mesh.points)
+        twin = jt.Twin(
+            mesh, ionic=jt.MitchellSchaeffer(), times=jt.Times(230.0, 0.25),
+            conductivity=jt.LogConductivity(jt.uniform(nodes), reference=0.2, floor=0.02, ceiling=1.0),
+            stimuli=(jt.pulse(jt.in_sphere(mesh, mesh.points[0], 4.0), nodes),),
+        )  # fmt: skip
+        noise = np.random.default_rng(0).normal(0.0, 4.0, nodes)
+        for lat in (100.0 + 200.0 * angle / (2.0 * np.pi) + noise, np.full(nodes, np.nan)):
+            try:
+                twin.fit(jt.MappingData(mesh.points, lat), iterations=1)
+            except jt.InputError as error:
+                reasons.append(str(error))
+    return {"maps": 4, "refused": len(reasons), "reasons": reasons}
+
+
+BENCHMARKS = {
+    "null-space": null_space,
+    "refusals": refusals,
+    "sheet-1ms": lambda: sheet("1"),
+    "sheet-5ms": lambda: sheet("5"),
+    "sheet-8ms": lambda: sheet("8"),
+    "sheet-heavy": lambda: sheet("heavy"),
+    "coverage-clean": lambda: covered(0.0, 1.0),
+    "coverage-outliers": lambda: covered(0.05, 1.0),
+    "coverage-coarse": lambda: covered(0.0, 0.5),
+}

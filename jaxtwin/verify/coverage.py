@@ -1,0 +1,135 @@
+"""Whether intervals cover: truths drawn from the prior, mapped with noise, fitted, and ranked."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Float
+
+from ..anatomy import sheet
+from ..fem import locate
+from ..ionic import MitchellSchaeffer
+from ..monodomain import Times, in_sphere, pulse
+from ..observe import MappingData
+from ..posterior import LogConductivity, Theta, field, matern_modes
+from ..twin import Twin
+
+LEVELS = (0.5, 0.8, 0.95)
+PROBES = 12  # nodes at which intervals are looked at
+WILD_MS = 40.0  # outliers are anywhere within this of the true time
+
+
+class Coverage(eqx.Module):
+    """What share of intervals held the truth.
+
+    - `levels`; `share`: of the intervals of each level that held the truth, over truths and places.
+    - `error`: standard error of the shares, from the scatter between truths, which are independent as the
+      places in one of them are not.
+    - `score`: (truths, places), (truth - estimate)/standard deviation of log D.
+    """
+
+    levels: tuple[float, ...] = eqx.field(static=True)
+    share: Float[np.ndarray, " levels"]
+    error: Float[np.ndarray, " levels"]
+    score: Float[np.ndarray, "truths places"]
+
+
+class Problem(eqx.Module):
+    """A sheet to be fitted, the finer (or same) one on which truths are simulated, and where points are."""
+
+    twin: Twin
+    truth: Twin
+    points: Float[np.ndarray, "points dim"]
+    sigma_ms: float = eqx.field(static=True)
+
+
+def small_sheet(
+    edge: float = 1.0, truth_edge: float = 1.0, points: int = 80, sigma_ms: float = 1.0
+) -> Problem:
+    """20 x 20 mm with three pacing sites and a Matern field of log D (standard deviation 0.3, 10 mm).
+
+    Points are at random places. Where `truth_edge` is another than `edge`, the truth is the same function of
+    place, on its own mesh.
+    """
+    cells, times = MitchellSchaeffer(), Times(120.0, 0.25)
+    mesh = sheet(20.0, 20.0, edge, fibre_angle=0.5, distortion=0.1)
+    basis = field(matern_modes(mesh, correlation_length=10.0, count=24), sd=0.3, level_sd=0.3)
+
+    def twin_on(mesh, basis) -> Twin:
+        sites = [[0.0, 0.0], [20.0, 0.0], [10.0, 20.0]]
+        return Twin(
+            mesh, ionic=cells, times=times,
+            conductivity=LogConductivity(basis, reference=0.25, floor=0.02, ceiling=1.2, ratio=3.0),
+            stimuli=tuple(pulse(in_sphere(mesh, s, 2.0), len(mesh.points)) for s in sites),
+        )  # fmt: skip
+
+    fine = mesh if truth_edge == edge else sheet(20.0, 20.0, truth_edge, fibre_angle=0.5, distortion=0.1)
+    there = basis if fine is mesh else locate(mesh, fine.points)(basis.T).T
+    where = np.random.default_rng(0).uniform(0.0, 20.0, (points, 2))
+    return Problem(twin_on(mesh, basis), twin_on(fine, there), where, sigma_ms)
+
+
+def drawn(problem: Problem, outliers: float, random: np.random.Generator) -> tuple[Theta, MappingData]:
+    """A theta from the prior, and its maps, with noise as the likelihood has it and a share of outliers."""
+    twin, maps = problem.truth, len(problem.truth.stimuli)
+    theta = jax.tree.map(
+        lambda leaf: jnp.asarray(random.standard_normal(leaf.shape), leaf.dtype), twin.mean()
+    ) | {"noise": jnp.zeros_like(twin.mean()["noise"])}
+    place = locate(twin.mesh, problem.points)
+    lat = np.stack([np.asarray(place(twin.predict(theta, k))) for k in range(maps)])
+    noise = problem.sigma_ms * random.standard_t(twin.likelihood.degrees, lat.shape)
+    wild = random.random(lat.shape) < outliers
+    noise = np.where(wild, random.uniform(-WILD_MS, WILD_MS, lat.shape), noise)
+    return theta, MappingData(
+        np.tile(problem.points, (maps, 1)), (lat + noise).ravel(),
+        map_index=np.repeat(np.arange(maps), len(problem.points)),
+        names=tuple(f"map {k + 1}" for k in range(maps)),
+    )  # fmt: skip
+
+
+def coverage(
+    problem: Problem,
+    *,
+    truths: int = 200,
+    outliers: float = 0.0,
+    seed: int = 0,
+    report: Callable[[int, Any], Any] = lambda done, scores: None,
+) -> Coverage:
+    """Simulation-based calibration of the intervals of log D (Talts et al. 2018,
+    doi 10.48550/arXiv.1804.06788).
+
+    If prior, likelihood and posterior belong together, intervals hold the truth as often as they say.
+    """
+    twin, random = problem.twin, np.random.default_rng(seed)
+    probes = np.random.default_rng(1).choice(len(twin.mesh.points), PROBES, replace=False)
+    positions = twin.mesh.points[probes]
+    at_truth = locate(problem.truth.mesh, positions)
+    scores = []
+    for done in range(1, truths + 1):
+        theta, data = drawn(problem, outliers, random)
+        fit = twin.fit(data, sigma_ms=problem.sigma_ms, iterations=20, tolerance=0.02)
+        posterior = twin.posterior(data, fit.theta, rank=10, sigma_ms=problem.sigma_ms)
+        found, slope = _log_d(twin, fit.theta, jnp.asarray(probes))
+        sd = posterior.sd_of(np.asarray(slope))
+        true = np.asarray(at_truth(jnp.log(problem.truth.conductivity.diffusivity(theta))))
+        scores.append((true - np.asarray(found)) / sd)
+        report(done, scores)
+    score = np.stack(scores)
+    edges = jax.scipy.stats.norm.ppf(0.5 + 0.5 * jnp.asarray(LEVELS))
+    held = (np.abs(score)[None] <= np.asarray(edges)[:, None, None]).mean(axis=2)
+    return Coverage(LEVELS, held.mean(axis=1), held.std(axis=1) / np.sqrt(truths), score)
+
+
+@eqx.filter_jit
+def _log_d(twin: Twin, theta: Theta, nodes):
+    """log D at nodes, and its derivative by the numbers of theta."""
+    flat, back = ravel_pytree(theta)
+
+    def at(flat):
+        return jnp.log(twin.conductivity.diffusivity(back(flat)))[nodes]
+
+    return at(flat), jax.jacfwd(at)(flat)
