@@ -132,7 +132,7 @@ def one_sheet(seed: int, kind: str, cells=None) -> dict[str, Any]:
     mass, points = np.asarray(twin.space.mass), twin.mesh.points
     true_d, true_scar = np.exp(log_diffusivity(points, seed)), scar_share(points, seed) > 0.5
     found = scar > 0.5
-    predicted = np.asarray(locate(twin.mesh, fine.points)(jnp.asarray(twin.activation(fit.theta, unseen))))
+    predicted = np.asarray(locate(twin.mesh, fine.points)(jnp.asarray(twin.foretell(fit.theta, unseen))))
     # both on the clock that starts when the wave has left the site, as the times of a fit do
     leaving = np.abs(np.linalg.norm(fine.points - np.asarray(SITES[-1])[None], axis=1) - 4.5) < 2.5
     shift = (predicted - lat[-1])[leaving].mean()

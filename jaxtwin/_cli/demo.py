@@ -115,7 +115,7 @@ def run_demo(
     mass = np.asarray(twin.space.mass)
     low = scar > 0.5  # by the estimate alone: what is healthy and how deep a scar is are not known to it
     place = locate(mesh, fine.points)
-    unseen = np.asarray(place(twin.activation(fit.theta, stimuli[-1])))
+    unseen = np.asarray(place(twin.foretell(fit.theta, stimuli[-1])))
     before = np.asarray(place(twin.activation(twin.mean(), stimuli[-1])))
 
     def rmse(predicted):
