@@ -20,7 +20,8 @@ from ..twin import Twin
 
 LEVELS = (0.5, 0.8, 0.95)
 PROBES = 12  # nodes at which intervals are looked at
-WILD_MS = 40.0  # outliers are anywhere within this of the true time
+WILD_MS = 30.0  # outliers are anywhere within this of the true time
+CLOCK = 0.25  # of its prior: offsets of some ms, so that short simulations cover all maps
 
 
 class Coverage(eqx.Module):
@@ -55,7 +56,7 @@ def small_sheet(
     Points are at random places. Where `truth_edge` is another than `edge`, the truth is the same function of
     place, on its own mesh.
     """
-    cells, times = MitchellSchaeffer(), Times(120.0, 0.25)
+    cells, times = MitchellSchaeffer(), Times(150.0, 0.25)
     mesh = sheet(20.0, 20.0, edge, fibre_angle=0.5, distortion=0.1)
     basis = field(matern_modes(mesh, correlation_length=10.0, count=24), sd=0.3, level_sd=0.3)
 
@@ -78,14 +79,17 @@ def drawn(problem: Problem, outliers: float, random: np.random.Generator) -> tup
     twin, maps = problem.truth, len(problem.truth.stimuli)
     theta = jax.tree.map(
         lambda leaf: jnp.asarray(random.standard_normal(leaf.shape), leaf.dtype), twin.mean()
-    ) | {"noise": jnp.zeros_like(twin.mean()["noise"])}
+    )
+    # the noise is that of the likelihood; errors of a mesh are none that it makes on itself
+    none = {name: jnp.zeros_like(theta[name]) for name in ("noise", "mesh_error")}
+    theta = theta | none | {"offset": CLOCK * theta["offset"]}
     place = locate(twin.mesh, problem.points)
     lat = np.stack([np.asarray(place(twin.predict(theta, k))) for k in range(maps)])
     noise = problem.sigma_ms * random.standard_t(twin.likelihood.degrees, lat.shape)
     wild = random.random(lat.shape) < outliers
     noise = np.where(wild, random.uniform(-WILD_MS, WILD_MS, lat.shape), noise)
     return theta, MappingData(
-        np.tile(problem.points, (maps, 1)), (lat + noise).ravel(),
+        np.tile(problem.points, (maps, 1)), np.minimum(lat + noise, twin.times.stop - 1.0).ravel(),
         map_index=np.repeat(np.arange(maps), len(problem.points)),
         names=tuple(f"map {k + 1}" for k in range(maps)),
     )  # fmt: skip
