@@ -108,3 +108,25 @@ def test_a_field_has_a_free_level_and_unit_modes():
     np.testing.assert_allclose(basis[:, 1:], 0.6 * modes.modes, rtol=1e-15)
     variance = (np.asarray(basis) ** 2).sum(axis=1)
     assert np.average(variance, weights=lumped_mass(mesh)) == pytest.approx(1.5**2 + 0.6**2, rel=1e-10)
+
+
+def test_an_estimated_ratio_leaves_the_mean_over_directions():
+    """log D_l + log D_t stays what it was, whatever the ratio."""
+    model = conductivity(ratio=4.0, ratio_basis=jt.uniform(NODES, 0.5))
+    theta = model.mean() | {"ratio": jnp.asarray([1.2])}
+    stretch, shear = model.anisotropy(theta)
+    assert shear is None
+    np.testing.assert_allclose(2.0 * stretch, np.log(4.0) + 0.6)
+    mean = np.log(model.diffusivity(theta)) - stretch
+    np.testing.assert_allclose(mean, np.log(model.diffusivity(model.mean())) - 0.5 * np.log(4.0), atol=1e-3)
+
+
+def test_an_estimated_shear_turns_the_fast_direction_and_raises_the_ratio():
+    """Angle half of atan2(shear, stretch), ratio exp(2 |(stretch, shear)|)."""
+    model = conductivity(ratio=4.0, angle_basis=jt.uniform(NODES, 0.3))
+    theta = model.mean() | {"angle": jnp.asarray([1.0])}
+    stretch, shear = model.anisotropy(theta)
+    np.testing.assert_allclose(shear, 0.3)
+    np.testing.assert_allclose(stretch, 0.5 * np.log(4.0))
+    grown = np.hypot(0.3, 0.5 * np.log(4.0)) - 0.5 * np.log(4.0)
+    np.testing.assert_allclose(model.diffusivity(theta), 0.3 * np.exp(grown), rtol=1e-3)
