@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int
-from scipy.spatial import KDTree
+from jaxtyping import Array, Float
 
 from ._results import InputError
 from .anatomy import Mesh, across_fibres
@@ -39,12 +38,16 @@ from .observe import ActivationTimes, MappingData, NumericalError, numerical_err
 from .posterior import (
     AbstractParameterisation,
     Assessment,
+    Clock,
     Combination,
+    Course,
     Fit,
     Laplace,
     Model,
+    Observation,
     StudentT,
     Theta,
+    clock,
     combinations,
     laplace,
     minimise,
@@ -53,76 +56,12 @@ from .posterior import (
 
 OPTIMISERS = "trust_region", "lbfgs"
 OFFSET_SD = 20.0  # ms, prior of the unknown constant between the clock of a map and the stimulus
-LEAVING = 5.0  # mm from a source, within which its wave has formed
 IDENTIFIED = 0.1  # posterior over prior variance, below which a combination of parameters is known
 EXACT = 16  # numbers in theta up to which the whole Jacobian costs little
 
 
 class IdentifiabilityWarning(UserWarning):
     """More is asked for than the data can tell."""
-
-
-class Clock(eqx.Module):
-    """Where a wave leaves its source: nodes just outside of those it excites, and its mean onset, ms.
-
-    How long a stimulus takes to start a wave hangs on tissue at the site that no point can tell from the
-    unknown offset of the map. So times count from when the wave has left.
-    """
-
-    nodes: Int[Array, " around"]
-    onset: Float[Array, ""]
-
-    def since(self, activation: Float[Array, " nodes"]) -> Float[Array, ""]:
-        """What to take from activation times, ms, for the wave to leave at the mean onset."""
-        around = activation[self.nodes]
-        left = jnp.isfinite(around)
-        mean = jnp.sum(jnp.where(left, around, 0.0)) / jnp.maximum(left.sum(dtype=around.dtype), 1.0)
-        return jnp.where(left.any(), mean - self.onset, 0.0)
-
-
-def clock(mesh: Mesh, stimulus: Stimulus, beat: int, dtype) -> Clock:
-    """The clock of one map, whose `beat` starts with the pulse of that number."""
-    pulse = min(beat, stimulus.strength.shape[0] - 1)
-    excited = np.asarray(stimulus.strength[pulse]) > 0
-    distance, _ = KDTree(mesh.points[excited]).query(mesh.points)
-    around = np.flatnonzero(~excited & (distance <= LEAVING))
-    onset = float(np.asarray(stimulus.onset[pulse])[excited].mean())
-    return Clock(jnp.asarray(around), jnp.asarray(onset, dtype))
-
-
-class Observation(eqx.Module):
-    """One map on the device: where the points are, what was measured, and which points count.
-
-    - `basis`: (points, terms), of the discrepancy, or None. `mesh_error`: estimated at the points, ms.
-    - `lost`: the share of the points that the estimated numbers have used up.
-    """
-
-    place: Interpolation
-    clock: Clock
-    lat_ms: Float[Array, " points"]
-    sigma_ms: Float[Array, " points"]
-    silent: Bool[Array, " points"]
-    weight: Float[Array, " points"]
-    basis: Float[Array, "points terms"] | None
-    mesh_error: Float[Array, " points"]
-    lost: Float[Array, ""]
-
-
-class Course(eqx.Module):
-    """The activation at some points as a function of theta, near one theta.
-
-    - `predicted`: (points,), simulated there, ms; 0 where not `reached`.
-    - `matrix`: (points, nodes), minus the delays on the rays to each point; or, where `cell` is None, the
-      exact Jacobian (points, numbers).
-    - `theta`: there. `cell`, `slope`: of the rays, see `Rays`.
-    """
-
-    predicted: Float[Array, " points"]
-    reached: Bool[Array, " points"]
-    matrix: Float[Array, "points columns"]
-    theta: Theta
-    cell: Int[Array, " nodes"] | None
-    slope: Float[Array, "nodes dim"] | None
 
 
 class Twin(eqx.Module):
