@@ -60,6 +60,11 @@ IDENTIFIED = 0.1  # posterior over prior variance, below which a combination of 
 EXACT = 16  # numbers in theta up to which the whole Jacobian costs little
 
 
+def at_once(maps: int) -> int:
+    """Number of maps whose gradients are computed at the same time: one per core of a CPU, one elsewhere."""
+    return min(maps, os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+
+
 class IdentifiabilityWarning(UserWarning):
     """More is asked for than the data can tell."""
 
@@ -133,7 +138,8 @@ class Twin(eqx.Module):
         self.adjoint = adjoint or Checkpointed()
         stepper = stepper or RungeKuttaChebyshev()
         if stepper.stages is None:
-            # the optimiser may go anywhere below the ceiling: the step must be stable there
+            # the optimiser may go anywhere below the ceiling, with cells twice as quick as likely: the step
+            # must be stable there
             fastest = diffusion_tensor(self.fibres, conductivity.ceiling)
             quickest = self.cells({"cells": jnp.full(len(self.ionic_sd), -2.0, real)})
             bound = spectral_bound(Tissue(self.space, quickest, fastest, stimuli[0]))
@@ -194,18 +200,29 @@ class Twin(eqx.Module):
         return self.discrepancy @ theta["discrepancy"][map_index]
 
     def predict(self, theta: Theta, map_index: int = 0) -> Float[Array, " nodes"]:
-        """Activation times on the clock of map `map_index`, ms, at the nodes, with its discrepancy."""
+        """What map `map_index` should show at the nodes, ms on its clock, NaN where no wave comes.
+
+        The simulated times, with the share of the error of the mesh and the discrepancy that were found.
+        """
         lat = _activation(self, theta, self.stimuli[map_index], self.beats[map_index])
-        lat = lat - self.clocks[map_index].since(lat)
-        return lat + self.offset_ms(theta)[map_index] + self.discrepancy_ms(theta, map_index)
+        beside = self.offset_ms(theta)[map_index] + self.discrepancy_ms(theta, map_index)
+        beside = beside + self._mesh_error_ms(theta, self.stimuli[map_index], lat, self.beats[map_index])
+        return lat - self.clocks[map_index].since(lat) + beside
 
     def numerical_error(self, theta: Theta, map_index: int = 0) -> NumericalError:
         """What the edges of the mesh leave as error in the activation times of map `map_index`, estimated."""
-        return self._numerical_error(theta, self.stimuli[map_index])
+        stimulus, beat = self.stimuli[map_index], self.beats[map_index]
+        return self._numerical_error(theta, stimulus, _activation(self, theta, stimulus, beat), beat)
 
-    def _numerical_error(self, theta: Theta, stimulus: Stimulus) -> NumericalError:
-        lat = np.asarray(_activation(self, theta, stimulus, 0))
-        return numerical_error(self.tissue(theta, stimulus), self.times, lat, stepper=self.stepper)
+    def _numerical_error(self, theta: Theta, stimulus: Stimulus, lat, beat: int) -> NumericalError:
+        tissue = self.tissue(theta, stimulus)
+        return numerical_error(tissue, self.times, np.asarray(lat), stepper=self.stepper, beat=beat)
+
+    def _mesh_error_ms(self, theta: Theta, stimulus: Stimulus, lat, beat: int) -> Float[Array, " nodes"]:
+        if not self.mesh_error or float(theta["mesh_error"]) == 0.0:
+            return jnp.zeros_like(lat)
+        error = jnp.asarray(self._numerical_error(theta, stimulus, lat, beat).of_nodes, lat.dtype)
+        return jnp.nan_to_num(error) * theta["mesh_error"]
 
     def foretell(self, theta: Theta, stimulus: Stimulus) -> Float[Array, " nodes"]:
         """Activation times for a stimulus that was not mapped, ms on its clock, NaN where no wave comes.
@@ -213,10 +230,7 @@ class Twin(eqx.Module):
         With the share of the error of the mesh that the maps have shown: a fit to them makes up for the rest.
         """
         lat = _activation(self, theta, stimulus, 0)
-        if not self.mesh_error:
-            return lat
-        error = jnp.asarray(self._numerical_error(theta, stimulus).of_nodes, lat.dtype)
-        return lat + jnp.nan_to_num(error) * theta["mesh_error"]
+        return lat + self._mesh_error_ms(theta, stimulus, lat, 0)
 
     def rays(self, theta: Theta, stimulus: Stimulus, activation: Float[np.ndarray, " nodes"]) -> Rays:
         """The paths by which an activation came to the nodes."""
@@ -267,8 +281,7 @@ class Twin(eqx.Module):
         On a CPU as many beats at once as there are cores, since one beat keeps one core busy; elsewhere one
         after another, in the memory of one gradient.
         """
-        maps = self._maps(observations)
-        workers = min(len(maps), os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+        maps, workers = self._maps(observations), at_once(len(observations))
 
         def assess(theta: Theta) -> Assessment:
             loss, gradient = _prior(theta)
@@ -363,19 +376,21 @@ class Twin(eqx.Module):
             self.times.stop,
         )  # fmt: skip
 
-    def weighed(
-        self, observations: tuple[Observation, ...], theta: Theta, assessment: Assessment
+    def _weighed(
+        self, observations: tuple[Observation, ...], theta: Theta, assessment: Assessment, courses
     ) -> tuple[Observation, ...]:
         """The observations with what only a fit can tell: the error of the mesh at the points, and the share
         of the points that the numbers they determine used up, which makes residuals smaller than noise."""
-        curvature = self._curvature(theta, observations, self._courses(theta, observations, assessment))
+        curvature = self._curvature(theta, observations, courses)
         used = float(np.trace(np.linalg.solve(np.eye(len(curvature)) + curvature, curvature)))
         lost = min(used / max(assessment.captured, 1), 0.9)
         made = []
         for k, observation in enumerate(observations):
             error = observation.mesh_error
             if self.mesh_error:
-                of_nodes = jnp.asarray(self.numerical_error(theta, k).of_nodes, error.dtype)
+                lat, beat = assessment.arrival[k], self.beats[k]
+                found = self._numerical_error(theta, self.stimuli[k], lat, beat)
+                of_nodes = jnp.asarray(found.of_nodes, error.dtype)
                 error = jnp.nan_to_num(observation.place(of_nodes))
             where = lambda o: (o.mesh_error, o.lost)  # noqa: E731
             made.append(eqx.tree_at(where, observation, (error, jnp.asarray(lost, error.dtype))))
@@ -415,7 +430,8 @@ class Twin(eqx.Module):
             )  # fmt: skip
 
         first = search(theta or self.mean(), (2 * iterations + 2) // 3, max(tolerance, 0.1), 0)
-        observations = self.weighed(observations, first.theta, first.assessment)
+        courses = self._courses(first.theta, observations, first.assessment)
+        observations = self._weighed(observations, first.theta, first.assessment, courses)
         done = len(first.history) - 1
         second = search(first.theta, iterations - done, tolerance, done)
         history = first.history + tuple(
@@ -437,6 +453,8 @@ class Twin(eqx.Module):
             dense = np.asarray((observation.weight > 0) & ~observation.silent)
             slope = np.asarray(_of_globals(theta, self, beat, stimulus, observation), np.float64)[dense]
             slope = slope[np.isfinite(slope).all(axis=1)]
+            if not len(slope):
+                continue
             sigma = float(np.median(np.asarray(observation.sigma_ms)[dense]))
             rows.append((slope - slope.mean(axis=0)) / sigma)
         names = ("D", *(name for name, _ in self.ionic_sd))
@@ -462,7 +480,8 @@ class Twin(eqx.Module):
         """
         observations = self.observations(data, sigma_ms)
         assessment = self.objective(observations)(theta)
-        observations = self.weighed(observations, theta, assessment)
+        courses = self._courses(theta, observations, assessment)
+        observations = self._weighed(observations, theta, assessment, courses)
         observations = self._sandwiched(observations, theta, assessment)
         ahead = eqx.tree_at(lambda twin: twin.adjoint, self, ForwardMode())
 
@@ -473,7 +492,6 @@ class Twin(eqx.Module):
                 total = jax.tree.map(jnp.add, total, more)
             return total
 
-        courses = self._courses(theta, observations, assessment)
         nearby = self._curvature(theta, observations, courses)
         return laplace(theta, product, rank, nearby)
 
@@ -484,7 +502,10 @@ class Twin(eqx.Module):
             for (k, _, _, observation), lat in zip(self._maps(observations), assessment.arrival, strict=True)
         ])  # fmt: skip
         share = self.likelihood.efficiency(residuals[np.isfinite(residuals)])
-        return tuple(eqx.tree_at(lambda o: o.weight, o, share * o.weight) for o in observations)
+        return tuple(
+            eqx.tree_at(lambda o: o.weight, o, jnp.where(o.silent, o.weight, share * o.weight))
+            for o in observations
+        )
 
 
 @eqx.filter_jit
@@ -584,9 +605,8 @@ def _foretold(theta: Theta, twin: Twin, course: Course, observation: Observation
     else:
         before = _pace(_of_tissue(course.theta, twin), twin, course)
         faster = _pace(_of_tissue(theta, twin), twin, course) - jax.lax.stop_gradient(before)
-        there = course.predicted - course.matrix @ jnp.expm1(
-            jnp.clip(-faster, -3.0, 3.0)
-        )  # farther no course holds
+        slower = jnp.clip(-faster, -3.0, 3.0)  # no course holds farther than that
+        there = course.predicted - course.matrix @ jnp.expm1(slower)
     return jnp.where(course.reached, there + _beside(theta, twin, observation, k), jnp.nan)
 
 

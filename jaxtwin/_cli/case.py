@@ -136,7 +136,7 @@ class FitCase:
     uncertainty_directions: int = setting(
         20, "products with the exact curvature, to correct that along rays; 0: no uncertainty", least=0
     )
-    gradient_memory_GB: float = setting(4.0, "bound on the memory of one gradient", above=0.0)
+    gradient_memory_GB: float = setting(4.0, "bound on the memory of all gradients at once", above=0.0)
 
 
 @dataclasses.dataclass(kw_only=True)

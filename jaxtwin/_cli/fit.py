@@ -27,7 +27,7 @@ from ..posterior import (
     uniform,
 )
 from ..posterior.laplace import identifiability
-from ..twin import OFFSET_SD, Twin
+from ..twin import OFFSET_SD, Twin, at_once
 from ..view import (
     activation_map,
     conductivity_map,
@@ -120,7 +120,7 @@ def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, As
         heart.mesh, ionic=ionic, conductivity=conductivity, stimuli=stimuli,
         times=beat(case, train, own_clock),
         mass_scaling=case.mesh.mass_scaling, consistent_mass=case.mesh.consistent_mass,
-        adjoint=Checkpointed(case.fit.gradient_memory_GB * 1e9),
+        adjoint=Checkpointed(case.fit.gradient_memory_GB * 1e9 / at_once(len(stimuli))),
     )  # fmt: skip
     warnings = [*data.notes, *build.check_step(case, twin.space)]
     case = build.resolved(case, time={"end_ms": twin.times.stop})

@@ -150,7 +150,7 @@ def krylov(product: Callable[[np.ndarray], np.ndarray], size: int, steps: int):
         for _ in range(2):
             v = v - rows.T @ (rows @ v)
         length = np.linalg.norm(v)
-        if images and length < 1e-8 * np.linalg.norm(images[0]):
+        if images and length <= 1e-8 * np.linalg.norm(images[0]):
             break
         rows = np.concatenate([rows, v[None] / length])
         images.append(product(rows[-1]))
@@ -171,7 +171,7 @@ def laplace(
     With up to `rank` numbers in theta, or 64 where there is nothing `nearby`, all of it is computed, beyond
     that its part in the Krylov space of `rank` products, which holds the leading directions. `nearby` is a
     cheap approximation of it as a matrix: what it explains is then taken from it, and the products find where
-    it is wrong, of which there is far less.
+    it is wrong, of which there is far less; none with `rank` 0.
     """
     flat, back = ravel_pytree(theta)
 
@@ -181,6 +181,8 @@ def laplace(
     if flat.size <= rank or (nearby is None and flat.size <= DENSE):
         whole = np.stack([product(column) for column in np.eye(flat.size)])
         gain, directions = np.linalg.eigh(0.5 * (whole + whole.T))
+    elif nearby is not None and rank == 0:
+        gain, directions = np.linalg.eigh(nearby)
     elif nearby is None:
         gain, directions = krylov(product, flat.size, rank)
     else:

@@ -62,10 +62,10 @@ def trust_region(
         m(theta) + (g - grad m(theta_0)).d + d.(C + mu I) d/2,   d = theta - theta_0,
 
     with m the `model`, g the exact gradient there, so that the first order is exact (Alexandrov et al. 2001,
-    doi 10.2514/2.2877), and C a matrix that adds the curvature
-    which m has missed along the last steps (symmetric updates of rank one). mu is raised
-    tenfold where a step is refused and lowered where the loss falls as foreseen (Levenberg, Marquardt). A
-    step is refused when the loss does not fall, is not finite, or when fewer points are captured.
+    doi 10.2514/2.2877), and C a matrix that adds the curvature which m has missed along the last steps
+    (symmetric updates of rank one). mu is raised tenfold where a step is refused and lowered where the loss
+    falls as foreseen (Levenberg, Marquardt). A step is refused when the loss does not fall, is not finite, or
+    when fewer points are captured.
 
     Ends where half the Newton decrement, the fall of the loss that is still to be had, is below `tolerance`:
     0.01 is a seventh of a posterior standard deviation. `start` resumes, `save` is given the progress after

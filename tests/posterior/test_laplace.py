@@ -132,3 +132,18 @@ def test_the_combination_that_data_tell_is_named():
     assert best.left < 0.01
     assert [c.left for c in rest] == pytest.approx([1.0, 1.0])
     np.testing.assert_allclose(best.share[0], best.share[1])
+
+
+def test_without_products_the_matrix_nearby_is_taken_as_it_is():
+    theta, curvature, matrix = problem(104, 30)
+    found = laplace(theta, curvature, 0, matrix)
+    exact = np.diag(np.linalg.inv(np.eye(104) + matrix))
+    np.testing.assert_allclose(found.variance()["offset"], exact[-2:], rtol=1e-6)
+
+
+def test_an_exact_matrix_nearby_stays_exact():
+    """The products then find nothing to correct."""
+    theta, curvature, matrix = problem(104, 30)
+    found = laplace(theta, curvature, 10, matrix)
+    exact = np.diag(np.linalg.inv(np.eye(104) + matrix))
+    np.testing.assert_allclose(found.variance()["offset"], exact[-2:], rtol=1e-6)
