@@ -59,7 +59,7 @@ def numerical_error(
     threshold: float = 0.5,
     beat: int = 0,
 ) -> NumericalError:
-    """The error that the mesh leaves in `activation`, the activation times of a `beat` (from 0) of a solve, ms.
+    """The error that the mesh leaves in `activation`, the times of a `beat` (from 0) of a solve, ms.
 
     Estimated from one more solve on the same mesh with another treatment of the mass: lumped where the solve
     had a share of the consistent mass, half of it where it had none. Costs as much as the solve.
