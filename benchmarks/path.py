@@ -47,7 +47,6 @@ held_out_points = 500
 held_out_patch_fraction = 0.15
 seed = {seed}
 [fit]
-iterations = 80
 largest_diffusivity_mm2_per_ms = 3.0
 """
 
@@ -70,6 +69,13 @@ def _case(folder: Path, command: str, text: str) -> dict[str, Any]:
     return keep | {"wall_s": seconds, "pictures": sorted(p.name for p in (folder / "result").glob("*.png"))}
 
 
+def run_case(command: str, text: str, needs: str) -> dict[str, Any]:
+    """The summary of a case in an empty folder, with its wall time; `needs` a folder of real files."""
+    _need(DATA / needs)
+    with tempfile.TemporaryDirectory() as folder:
+        return _case(Path(folder), command, text)
+
+
 def _need(path: Path) -> Path:
     if not path.is_dir():
         sys.exit(f"{path.name} is absent: set JAXTWIN_DATA to the folder of real files")
@@ -85,10 +91,10 @@ def simulate() -> dict[str, Any]:
     (points,) = _need(DATA / "atrium_dtmri").glob("*.pts")
     mesh = read_mesh(points).mesh
     centre = np.round(mesh.points[mesh.points[:, 2].argmax()], 2).tolist()
-    with tempfile.TemporaryDirectory() as folder:
-        return _case(
-            Path(folder), "simulate", SIMULATE.format(data=DATA.as_posix(), stem=points.stem, centre=centre)
-        )
+    return run_case(
+        "simulate", SIMULATE.format(data=DATA.as_posix(), stem=points.stem, centre=centre),
+        needs="atrium_dtmri",
+    )  # fmt: skip
 
 
 def fit() -> dict[str, Any]:
@@ -96,11 +102,9 @@ def fit() -> dict[str, Any]:
 
     Three random splits: how hard a patch is depends on where it lies.
     """
-    _need(DATA / "eam_map")
-    splits = []
-    for seed in range(3):
-        with tempfile.TemporaryDirectory() as folder:
-            splits.append(_case(Path(folder), "fit", FIT.format(data=DATA.as_posix(), seed=seed)))
+    splits = [
+        run_case("fit", FIT.format(data=DATA.as_posix(), seed=seed), needs="eam_map") for seed in range(3)
+    ]
 
     def error(split, part, of="twin"):
         scores = split["twin"] if of == "twin" else split["baselines"][of]

@@ -1,5 +1,6 @@
 """The command line: the only place that prints."""
 
+import hashlib
 import json
 import os
 import sys
@@ -85,18 +86,25 @@ def simulate(case: CaseFile) -> None:
 
 @app.command()
 def fit(case: CaseFile) -> None:
-    """Fit conductivity (and scar) to a measured map, and test the fit on what was held out."""
-    from ._cli.case import load_case
+    """Fit conductivity (and scar) to a measured map, and test the fit on what was held out.
+
+    A fit that was interrupted goes on from its last iteration when the same command is given again.
+    """
+    from ._cli.case import load_case, write_case
     from ._cli.fit import run_fit
     from ._cli.folder import run_folder
 
     loaded = load_case(case)
     configure(loaded.output.precision)
     target = loaded.path(loaded.output.folder)
+    # named by what is asked for: a fit that was killed goes on, one of another case begins anew
+    key = hashlib.sha256(write_case(loaded).encode()).hexdigest()[:12]
+    checkpoint = target.with_name(f".{target.name}.{key}.checkpoint.h5")
     with run_folder(target) as folder, bar("fit", "preparing") as update:
-        run_fit(loaded, folder, say, _of_iterations(update))
+        run_fit(loaded, folder, checkpoint, say, _of_iterations(update))
+    checkpoint.unlink(missing_ok=True)
     _print_errors(target)
-    _print_summary(target, ("noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"))
+    _print_summary(target, ("validated", "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"))
 
 
 @app.command()
@@ -130,7 +138,7 @@ def check(
 def demo(
     folder: Annotated[Path, typer.Option(help="Where figures and summary go.")] = Path("jaxtwin-demo"),
     edge: Annotated[float, typer.Option(help="Edge of the fitted mesh, mm; the truth has half of it.")] = 1.8,
-    iterations: Annotated[int, typer.Option(help="Iterations of the fit.")] = 40,
+    iterations: Annotated[int, typer.Option(help="Steps of the fit by gradients.")] = 15,
 ) -> None:
     """Find a hidden scar in a synthetic atrium from noisy activation times, and compare with the truth."""
     from ._cli.demo import run_demo

@@ -124,6 +124,12 @@ class FitCase:
     modes: int = setting(300, "terms of the field", least=2)
     sd_log: float = setting(0.5, "prior standard deviation of log D around its level", above=0.0)
     scar: bool = setting(False, "estimate a scar field, 0 to 1, beside the conductivity")
+    discrepancy_ms: float = setting(
+        0.0,
+        "prior standard deviation of what each map has beside the model, a smooth field; 0: none",
+        least=0.0,
+    )
+    discrepancy_length_mm: float = setting(20.0, "correlation length of that field", above=0.0)
     least_diffusivity_mm2_per_ms: float = setting(0.02, "floor, above numerical block", above=0.0)
     largest_diffusivity_mm2_per_ms: float = setting(
         4.0, "ceiling; the stability of the step rests on it", above=0.0
@@ -131,7 +137,7 @@ class FitCase:
     optimiser: str = setting(
         "trust_region", "steps along the rays of the wave, or by L-BFGS", choices=("trust_region", "lbfgs")
     )
-    iterations: int = setting(50, "of the optimiser, at most", least=1)
+    iterations: int = setting(20, "steps by gradients, at most, after those of eikonal waves", least=1)
     tolerance: float = setting(0.05, "fall of the loss that is left when to stop (trust_region)", above=0.0)
     uncertainty_directions: int = setting(
         20, "products with the exact curvature, to correct that along rays; 0: no uncertainty", least=0
@@ -360,5 +366,5 @@ def example_case() -> Case:
         mesh=MeshCase(file="heart.vtu"), cells=CellsCase(), tissue=TissueCase(speed_mm_per_ms=0.7),
         stimulus=[StimulusCase(centre_mm=(0.0, 0.0, 18.0), radius_mm=4.0)], time=TimeCase(),
         map=MapCase(file="map.csv", held_out_points=50, fit_points=200),
-        fit=FitCase(modes=100, iterations=30), output=OutputCase(),
+        fit=FitCase(modes=100, iterations=15), output=OutputCase(),
     )  # fmt: skip

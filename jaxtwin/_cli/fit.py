@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from .._results import InputError
 from .._units import conductivity_from_diffusivity
@@ -27,7 +29,7 @@ from ..posterior import (
     uniform,
 )
 from ..posterior.laplace import identifiability
-from ..twin import OFFSET_SD, Twin, at_once
+from ..twin import EIKONAL_ROUNDS, OFFSET_SD, Twin, at_once
 from ..view import (
     activation_map,
     conductivity_map,
@@ -57,12 +59,22 @@ def parameterisation(case: Case, mesh, reference: float) -> LogConductivity:
         basis = per_region(mesh, f.sd_log)
     else:
         basis = uniform(len(mesh.points), f.sd_log)
-    scar = field(modes, sd=6.0, level_sd=1.0) if f.scar and modes is not None else None
+    scar = field(modes, sd=1.5, level_sd=0.3) if f.scar and modes is not None else None
     return LogConductivity(
         basis, scar_basis=scar, reference=reference,
         floor=f.least_diffusivity_mm2_per_ms, ceiling=f.largest_diffusivity_mm2_per_ms,
         ratio=case.tissue.anisotropy_ratio,
     )  # fmt: skip
+
+
+def discrepancy(case: Case, mesh) -> Float[Array, "nodes terms"] | None:
+    """The basis of the field of times beside the model, ms; its level is the offset of the map."""
+    f = case.fit
+    if not f.discrepancy_ms:
+        return None
+    count = min(f.modes, len(mesh.points) // 3)
+    modes = matern_modes(mesh, correlation_length=f.discrepancy_length_mm, count=count)
+    return f.discrepancy_ms * modes.modes[:, 1:]
 
 
 def beat(case: Case, data: MappingData, own_clock: bool) -> Times:
@@ -87,8 +99,11 @@ def errors(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float]:
     }  # fmt: skip
 
 
-def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, Assessment], None]) -> None:
-    """Fits the map of a case. `progress(iteration, iterations, assessment)`. Writes into `folder`."""
+def run_fit(
+    case: Case, folder: Path, checkpoint: Path, say: Say, progress: Callable[[int, int, Assessment], None]
+) -> None:  # fmt: skip
+    """Fits the map of a case. `progress(iteration, iterations, assessment)`. Writes into `folder`, and its
+    state into the file `checkpoint`, from which it goes on where there is one."""
     begin = time.perf_counter()
     heart = build.heart(case)
     for note in heart.notes:
@@ -118,17 +133,20 @@ def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, As
     conductivity = parameterisation(case, heart.mesh, reference)
     twin = Twin(
         heart.mesh, ionic=ionic, conductivity=conductivity, stimuli=stimuli,
-        times=beat(case, train, own_clock),
+        times=beat(case, train, own_clock), discrepancy=discrepancy(case, heart.mesh),
         mass_scaling=case.mesh.mass_scaling, consistent_mass=case.mesh.consistent_mass,
         adjoint=Checkpointed(case.fit.gradient_memory_GB * 1e9 / at_once(len(stimuli))),
     )  # fmt: skip
     warnings = [*data.notes, *build.check_step(case, twin.space)]
     case = build.resolved(case, time={"end_ms": twin.times.stop})
     prepared = time.perf_counter()
+    if checkpoint.exists():
+        say(f"Goes on from {checkpoint}, where an earlier run was interrupted.")
     fit = twin.fit(
         train, iterations=case.fit.iterations, tolerance=case.fit.tolerance, sigma_ms=case.map.sigma_ms,
         optimiser=case.fit.optimiser,
-        report=lambda i, a: progress(i, case.fit.iterations, a),
+        checkpoint=checkpoint if case.fit.optimiser == "trust_region" else None,
+        report=lambda i, a: progress(i, case.fit.iterations + EIKONAL_ROUNDS, a),
     )  # fmt: skip
     fitted = time.perf_counter()
     sure = None
@@ -151,6 +169,7 @@ def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, As
     scar, mass = np.asarray(conductivity.scar(fit.theta)), np.asarray(twin.space.mass)
     parts = {"fit": sets.fit & data.valid, "held_out_points": sets.points, "held_out_patch": sets.patch}
     scores = {name: errors(predicted[mask], data.lat_ms[mask]) for name, mask in parts.items() if mask.any()}
+    rivals = baselines(heart.mesh, data, parts)
     warnings += [
         f"{name}: {score['not_reached']} of {score['points']} points are not reached by the fitted wave."
         for name, score in scores.items()
@@ -158,7 +177,8 @@ def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, As
     ]
     record = provenance(case, [*heart.sources, *more], [*heart.notes, *warnings])
     summary = {
-        "twin": scores, "baselines": baselines(heart.mesh, data, parts),
+        "twin": scores, "baselines": rivals, "validated": validated(scores, rivals),
+        "physics_alone": beside_physics(twin, fit.theta, predicted, place, data, parts),
         "noise_scale_ms": noise, "numerical_error_ms": resolution,
         "offset_ms": np.asarray(twin.offset_ms(fit.theta)).tolist(),
         "diffusivity_mm2_per_ms": percentiles(d),
@@ -180,6 +200,31 @@ def run_fit(case: Case, folder: Path, say: Say, progress: Callable[[int, int, As
     (folder / "resolved.toml").write_text(record["case"], encoding="utf-8")
     for warning in warnings:
         say(warning)
+
+
+def beside_physics(twin: Twin, theta, predicted, place, data, parts) -> dict[str, Any] | None:
+    """Errors without the discrepancy, and its size, where there is one."""
+    if twin.discrepancy is None:
+        return None
+    fields = np.stack([np.asarray(twin.discrepancy_ms(theta, k)) for k in range(data.maps)])
+    more = np.stack([np.asarray(place(jnp.asarray(row))) for row in fields])
+    alone = predicted - more[data.map_index, np.arange(len(data.lat_ms))]
+    wanted = {name: mask for name, mask in parts.items() if mask.any()}
+    return {name: errors(alone[mask], data.lat_ms[mask]) for name, mask in wanted.items()} | {
+        "discrepancy_rms_ms": float(np.sqrt(np.average(fields**2, axis=1, weights=twin.space.mass).mean()))
+    }
+
+
+def validated(twin: dict[str, dict], rivals: dict[str, dict]) -> str:
+    """ "validated" only where the twin is closer than every rival on all that was held out."""
+    kept = [name for name in twin if name.startswith("held_out")]
+    if not kept or not rivals:
+        return "not tested: nothing was held out, or there are several maps"
+    lost = [
+        f"{rival} on {name}" for name in kept for rival, scores in rivals.items()
+        if not twin[name].get("rmse_ms", np.inf) < scores[name].get("rmse_ms", np.inf)
+    ]  # fmt: skip
+    return "not validated: as close or closer is " + ", ".join(lost) if lost else "validated"
 
 
 def uncertainty(posterior: Laplace, sure: Spread, mass: np.ndarray) -> dict[str, Any]:

@@ -45,10 +45,14 @@ def clock(mesh: Mesh, stimulus: Stimulus, beat: int, dtype) -> Clock:
 class Observation(eqx.Module):
     """One map on the device: where the points are, what was measured, and which points count.
 
+    - `index`: of the map. `stimulus`: what starts its wave. `beat`: which activation it shows.
     - `basis`: (points, terms), of the discrepancy, or None. `mesh_error`: estimated at the points, ms.
     - `lost`: the share of the points that the estimated numbers have used up.
     """
 
+    index: Int[Array, ""]
+    stimulus: Stimulus
+    beat: int = eqx.field(static=True)
     place: Interpolation
     clock: Clock
     lat_ms: Float[Array, " points"]
@@ -58,6 +62,16 @@ class Observation(eqx.Module):
     basis: Float[Array, "points terms"] | None
     mesh_error: Float[Array, " points"]
     lost: Float[Array, ""]
+
+    @property
+    def pulse(self) -> int:
+        """Which pulse of the stimulus starts the beat."""
+        return min(self.beat, self.stimulus.strength.shape[0] - 1)
+
+    @property
+    def dense(self) -> Bool[Array, " points"]:
+        """Points with a time to compare."""
+        return (self.weight > 0) & ~self.silent
 
 
 class Course(eqx.Module):

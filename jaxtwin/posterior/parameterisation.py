@@ -40,6 +40,10 @@ class AbstractParameterisation(eqx.Module):
         """Stretch and shear as in `turned_tensor`. Without a shear (None) the fibres are those of the mesh
         and the stretch is half the logarithm of D along over D across them."""
 
+    def softened(self, sharpness: float) -> "AbstractParameterisation":
+        """The same with less abrupt fields, where there are any: for the way to the right place."""
+        return self
+
 
 def soft_clip(x: Float[Array, "..."], low: float, high: float) -> Float[Array, "..."]:
     """x, bent smoothly at both ends so that it stays between them."""
@@ -47,11 +51,14 @@ def soft_clip(x: Float[Array, "..."], low: float, high: float) -> Float[Array, "
 
 
 class LogConductivity(AbstractParameterisation):
-    """log D = log D_0 + B z - depth sigmoid(scar), with z and the scar's own numbers in theta.
+    """log D = log D_0 + B z - depth sigmoid(sharpness scar), with z and the scar's own numbers in theta.
 
     The columns of each basis (nodes, terms) carry their prior standard deviations: one constant column
     makes one number, indicators make regions, Matern modes make a field. The scar is a bounded field that
-    lowers D by up to exp(-depth), 0 to 1 in between: an area, not a gradient.
+    lowers D by up to exp(-depth), 0 to 1 in between: an area, not a gradient. `scar_bias`: where the
+    sigmoid stands without scar, in the units of the basis: with a basis of standard deviation s a place is
+    scar with the chance that a normal number exceeds -bias/s. Chances near one in a thousand keep noise from
+    being taken for scar. `sharpness` multiplies what the sigmoid is taken of: it makes the border thinner.
 
     `reference`: D_0, mm2/ms. `floor`, `ceiling`: bounds of D, mm2/ms. The floor stands above the
     conductivity at which a wave blocks on the mesh, where the derivative vanishes; the ceiling is what
@@ -70,7 +77,8 @@ class LogConductivity(AbstractParameterisation):
     ceiling: float = eqx.field(static=True, kw_only=True)
     scar_basis: Float[Array, "nodes scar_terms"] | None = None
     scar_depth: float = eqx.field(static=True, default=3.0)
-    scar_bias: float = eqx.field(static=True, default=-3.0)
+    scar_bias: float = eqx.field(static=True, default=-5.0)
+    sharpness: Float[Array, ""] = eqx.field(converter=lambda x: jnp.asarray(x, float), default=3.0)
     ratio: float = eqx.field(static=True, default=1.0)
     ratio_basis: Float[Array, "nodes ratio_terms"] | None = None
     angle_basis: Float[Array, "nodes angle_terms"] | None = None
@@ -99,7 +107,12 @@ class LogConductivity(AbstractParameterisation):
         """The scar field, 0 (none) to 1."""
         if self.scar_basis is None:
             return jnp.zeros(self.basis.shape[0], self.basis.dtype)
-        return jax.nn.sigmoid(self.scar_bias + self.scar_basis @ theta["scar"])
+        return jax.nn.sigmoid(self.sharpness * (self.scar_bias + self.scar_basis @ theta["scar"]))
+
+    def softened(self, sharpness: float) -> "LogConductivity":
+        return eqx.tree_at(
+            lambda c: c.sharpness, self, jnp.asarray(sharpness * self.sharpness, self.basis.dtype)
+        )
 
     def diffusivity(self, theta: Theta) -> Float[Array, " nodes"]:
         log_d = float(np.log(self.reference)) + self.basis @ theta["conductivity"]

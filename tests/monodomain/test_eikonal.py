@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 import jaxtwin as jt
-from jaxtwin.monodomain import magnitude, rays, turned_tensor
+from jaxtwin.monodomain import eikonal, magnitude, rays, turned_tensor
 
 SHEET = jt.sheet(12.0, 8.0, 0.5, fibre_angle=0.5, distortion=0.15)
 NODES = len(SHEET.points)
@@ -51,7 +51,8 @@ def test_the_derivative_along_rays_is_close_to_that_of_the_equation():
 
     exact = np.asarray(jax.jit(jax.jacfwd(activation))(theta["conductivity"]))
     lat = np.asarray(activation(theta["conductivity"]))
-    paths = twin.rays(theta, stimulus, lat)
+    starts = np.flatnonzero(np.asarray(stimulus.strength[0]) > 0)
+    paths = rays(SHEET, np.asarray(twin.diffusivity(theta)), lat, starts)
 
     def pace(z):
         d = twin.diffusivity(theta | {"conductivity": z})[paths.cell]
@@ -87,3 +88,74 @@ def test_the_turned_tensor_has_a_derivative_where_there_is_no_direction():
     np.testing.assert_allclose(tensor(zero)[0], np.eye(2))
     slope = (tensor(zero + 1e-4) - tensor(zero - 1e-4))[0] / 2e-4
     np.testing.assert_allclose(slope, [[1.0, 0.0], [0.0, -1.0]], atol=1e-6)
+
+
+def wave(mesh, ratio: float):
+    """Times of an eikonal wave from one corner, from exact ones around it, and the exact times: ms."""
+    tensor = np.asarray(jt.diffusion_tensor(jnp.asarray(mesh.fibres), 0.3, ratio), np.float64)
+    metric = np.linalg.inv(tensor[0])
+    exact = np.sqrt(np.einsum("ni,ij,nj->n", mesh.points, metric, mesh.points)) / 0.8
+    starts = np.flatnonzero(np.linalg.norm(mesh.points, axis=1) < 3.0)
+    return eikonal(mesh, tensor, 0.8, starts, exact[starts])[0], exact
+
+
+@pytest.mark.parametrize("ratio", [1.0, 4.0, 25.0])
+def test_eikonal_waves_are_first_order_on_a_sheet(ratio):
+    """Also where the metric of D makes needles of the triangles; never early."""
+    errors = []
+    for edge in (1.0, 0.5, 0.25):
+        found, exact = wave(jt.sheet(20.0, 20.0, edge, fibre_angle=0.5, distortion=0.15), ratio)
+        assert (found > exact - 1e-9).all()
+        errors.append((found - exact).mean())
+    orders = np.log2(np.asarray(errors[:-1]) / errors[1:])
+    assert orders.min() > 0.8
+    assert errors[-1] < 0.02 * exact.max()
+
+
+def test_eikonal_waves_are_first_order_in_a_slab():
+    errors = []
+    for edge in (1.5, 0.75):
+        found, exact = wave(jt.slab(12.0, 9.0, 6.0, edge, distortion=0.1), 4.0)
+        assert (found > exact - 1e-9).all()
+        errors.append((found - exact).mean())
+    assert np.log2(errors[0] / errors[1]) > 0.7
+
+
+def test_the_rays_of_an_eikonal_wave_are_its_derivative():
+    """By tensors that change in size and in direction, against central differences."""
+    random, cells = np.random.default_rng(0), len(SHEET.cells)
+    tensor = np.asarray(jt.diffusion_tensor(jnp.asarray(SHEET.fibres), 0.3, 4.0), np.float64)
+    tensor = tensor * np.exp(0.3 * random.standard_normal(cells))[:, None, None]
+    change = 0.01 * random.standard_normal((cells, 2, 2))
+    change = change + change.swapaxes(1, 2)
+    starts, onset = np.array([0, 1]), np.array([0.0, 0.5])
+
+    def arrival(step):
+        return eikonal(SHEET, tensor + step * change, 0.6, starts, onset)
+
+    numbers = (arrival(1e-6)[0] - arrival(-1e-6)[0]) / 2e-6
+    _, found = arrival(0.0)
+    slope, cell = found.slope, found.cell
+    passed = found.delay > 0
+    rate = np.einsum("nd,nde,ne->n", slope, 0.36 * tensor[cell], slope)
+    np.testing.assert_allclose(rate[passed], 1.0, rtol=1e-12)
+    faster = 0.5 * np.einsum("nd,nde,ne->n", slope, 0.36 * change[cell], slope)
+    pulled = found.pull(sp.eye_array(NODES).tocsr()) @ faster
+    np.testing.assert_allclose(pulled, numbers, atol=1e-6 * np.abs(numbers).max())
+
+
+def test_eikonal_waves_start_at_their_onset_and_stay_in_their_part():
+    """Two squares without a common node: the second has no wave; a start that is overrun keeps its time."""
+    one = jt.sheet(4.0, 4.0, 1.0)
+    mesh = jt.Mesh(
+        np.concatenate([one.points, one.points + 10.0]),
+        np.concatenate([one.cells, one.cells + len(one.points)]),
+        np.concatenate([one.fibres, one.fibres]),
+    )  # fmt: skip
+    tensor = np.tile(0.2 * np.eye(2), (len(mesh.cells), 1, 1))
+    found, paths = eikonal(mesh, tensor, 1.0, np.array([0, 7]), np.array([3.0, 50.0]))
+    assert found[0] == 3.0
+    assert found[7] == 50.0
+    assert np.isfinite(found[: len(one.points)]).all()
+    assert np.isnan(found[len(one.points) :]).all()
+    assert np.isfinite(paths.pull(sp.eye_array(len(found)).tocsr())).all()

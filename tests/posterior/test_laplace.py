@@ -101,10 +101,10 @@ def test_spread_where_the_data_say_nothing_is_that_of_the_prior():
     conductivity = jt.LogConductivity(
         jt.uniform(nodes, 0.5), reference=0.2, floor=1e-4, ceiling=1e3, scar_basis=jt.uniform(nodes, 6.0)
     )
-    theta = {"conductivity": jnp.zeros(1), "scar": jnp.asarray([0.5])}
+    theta = {"conductivity": jnp.zeros(1), "scar": jnp.asarray([5.0 / 6.0])}
     found = spread(conductivity, laplace(theta, lambda v: jax.tree.map(jnp.zeros_like, v)), draws=4000)
     assert float(found.information.max()) < 0.05
-    # the share of scar is above a half where -3 + 6 z > 0, z ~ N(0.5, 1)
+    # the share of scar is above a half where -5 + 6 z > 0, z ~ N(5/6, 1)
     np.testing.assert_allclose(found.scar, 0.5, atol=0.03)
 
 

@@ -64,7 +64,7 @@ def test_no_theta_leaves_the_bounds(z, bound):
 
 def test_scar_lowers_d_and_nothing_else():
     """log D = log D_0 - depth sigmoid(bias + B s), from next to no scar to nothing but scar."""
-    model = conductivity(scar=True, scar_depth=2.0, scar_bias=-3.0)
+    model = conductivity(scar=True, scar_depth=2.0, scar_bias=-3.0, sharpness=1.0)
     theta = model.mean()
     assert theta["scar"].tolist() == [0.0]
     np.testing.assert_allclose(model.scar(theta), 1 / (1 + np.exp(3.0)), rtol=1e-12)
@@ -130,3 +130,11 @@ def test_an_estimated_shear_turns_the_fast_direction_and_raises_the_ratio():
     np.testing.assert_allclose(stretch, 0.5 * np.log(4.0))
     grown = np.hypot(0.3, 0.5 * np.log(4.0)) - 0.5 * np.log(4.0)
     np.testing.assert_allclose(model.diffusivity(theta), 0.3 * np.exp(grown), rtol=1e-3)
+
+
+def test_a_softened_scar_has_the_same_outline():
+    model = conductivity(scar=True, sharpness=4.0)
+    theta = {"conductivity": jnp.zeros(1), "scar": jnp.asarray([2.0])}
+    logit = 4.0 * (-5.0 + 2.0 * 2.0)
+    np.testing.assert_allclose(model.scar(theta), 1 / (1 + np.exp(-logit)), rtol=1e-12)
+    np.testing.assert_allclose(model.softened(0.25).scar(theta), 1 / (1 + np.exp(-logit / 4)), rtol=1e-12)

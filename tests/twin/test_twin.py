@@ -7,6 +7,7 @@ import pytest
 
 import jaxtwin as jt
 from jaxtwin.anatomy import Mesh
+from jaxtwin.twin.search import objective
 
 FLAT = jt.sheet(6.0, 6.0, 0.5, fibre_angle=0.4)
 MESH = Mesh(FLAT.points, FLAT.cells, FLAT.fibres, np.where(FLAT.centroids[:, 0] < 3.0, 4, 7))
@@ -97,7 +98,7 @@ def test_the_loss_has_the_prior_in_it(uniform):
         eqx.tree_at(lambda o: o.weight, o, jnp.zeros_like(o.weight))
         for o in twin.observations(data, sigma_ms=0.2)
     )
-    assert twin.objective(without)(truth).loss == pytest.approx(0.5 * np.log(0.25 / 0.15) ** 2)
+    assert objective(twin, without)(truth).loss == pytest.approx(0.5 * np.log(0.25 / 0.15) ** 2)
 
 
 def test_the_default_step_is_stable_at_the_ceiling(uniform):
@@ -146,7 +147,7 @@ def test_silent_points_raise_the_loss_where_the_simulation_activates_them(unifor
         data.positions, data.lat_ms, silent=silent, map_index=data.map_index, names=data.names
     )
     heard = data.without(silent, "left out")
-    losses = [twin.objective(twin.observations(d, sigma_ms=0.2))(truth) for d in (quiet, heard)]
+    losses = [objective(twin, twin.observations(d, sigma_ms=0.2))(truth) for d in (quiet, heard)]
     assert losses[0].loss > losses[1].loss + 10.0
     assert losses[0].captured == losses[1].captured
 
@@ -155,7 +156,7 @@ def test_a_map_without_a_point_does_not_stop_the_others(uniform):
     """The first map without a point is no reason to stop: the second is fitted."""
     twin, truth, data, _ = uniform
     second = data.subset(data.map_index == 1)
-    assert twin.objective(twin.observations(second, sigma_ms=0.2))(truth).captured == len(second.lat_ms)
+    assert objective(twin, twin.observations(second, sigma_ms=0.2))(truth).captured == len(second.lat_ms)
 
 
 def test_predictions_are_what_the_fit_compares_with_the_map(uniform):

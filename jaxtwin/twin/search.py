@@ -1,0 +1,299 @@
+"""The search for the most probable theta: eikonal waves first, then the simulation itself."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from .._results import InputError
+from ..observe import MappingData, refuse_reentry
+from ..posterior import (
+    Assessment,
+    Course,
+    Fit,
+    Model,
+    Observation,
+    Progress,
+    Theta,
+    history_row,
+    minimise,
+    trust_region,
+)
+from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
+from .course import curvature, eikonal_course, nearby, simulated_course
+from .misfit import at_points, misfit, of_activation, prior
+from .twin import Twin, activation
+
+OPTIMISERS = "trust_region", "lbfgs"
+SOFT = 0.2, 0.35, 0.6  # of the sharpness of the border of scar, in the first rounds
+EIKONAL_ITERATIONS = 10  # of one round
+EIKONAL_TOLERANCE = 2.0  # the next correction moves the minimum by more
+SETTLED = 0.05  # of the noise: a change of the correction that ends the rounds
+
+Report = Callable[[int, Assessment], Any]
+
+
+def at_once(maps: int) -> int:
+    """Number of maps whose gradients are computed at the same time: one per core of a CPU, one elsewhere."""
+    return min(maps, os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+
+
+def of_each(work: Callable, observations: tuple[Observation, ...]) -> list:
+    """`work` done for every map. On a CPU as many at once as there are cores, since one beat keeps one core
+    busy; elsewhere one after another, in the memory of one gradient."""
+    with ThreadPoolExecutor(at_once(len(observations))) as pool:
+        return list(pool.map(lambda one: jax.block_until_ready(work(one)), observations))
+
+
+def objective(twin: Twin, observations: tuple[Observation, ...]) -> Callable[[Theta], Assessment]:
+    """theta -> negative log posterior, gradient, captures, by simulation."""
+
+    def assess(theta: Theta) -> Assessment:
+        loss, gradient = prior(theta)
+        found = of_each(lambda one: misfit(theta, twin, one), observations)
+        for (more, _), slope in found:
+            loss, gradient = loss + more, jax.tree.map(jnp.add, gradient, slope)
+        parts = [(captured, square) for (_, (captured, square, _)), _ in found]
+        return _assessment(loss, gradient, parts, tuple(aux[2] for (_, aux), _ in found))
+
+    return assess
+
+
+def _assessment(loss, gradient, parts, arrival) -> Assessment:
+    captured, squares = sum(hits for hits, _ in parts), sum(square for _, square in parts)
+    # the host waits here, once for all maps
+    loss, captured, squares = jax.device_get((loss, captured, squares))
+    rmse = float(squares / max(int(captured), 1)) ** 0.5
+    return Assessment(float(loss), gradient, int(captured), rmse, arrival)
+
+
+def simulated(
+    twin: Twin, observations: tuple[Observation, ...], theta: Theta, gradient: Theta | None = None
+) -> Assessment:
+    """As `objective`, without a gradient of its own."""
+
+    def one(observation: Observation):
+        lat = activation(twin, theta, observation.stimulus, observation.beat)
+        return lat, of_activation(theta, twin, observation, lat)
+
+    found = of_each(one, observations)
+    loss = prior(theta)[0] + sum(more for _, (more, _, _) in found)
+    parts = [(captured, square) for _, (_, captured, square) in found]
+    gradient = jax.tree.map(jnp.zeros_like, theta) if gradient is None else gradient
+    return _assessment(loss, gradient, parts, tuple(lat for lat, _ in found))
+
+
+def simulated_courses(twin: Twin, theta: Theta, observations, arrival) -> list[Course]:
+    """Of all maps, from their simulated activations."""
+    each = zip(observations, arrival, strict=True)
+    return [simulated_course(twin, theta, o, lat) for o, lat in each]
+
+
+def along_courses(twin: Twin, observations: tuple[Observation, ...], courses_at) -> Callable:
+    """(theta, its assessment) -> what stands in for the objective near it: waves along the same rays."""
+
+    def near(theta: Theta, assessment: Assessment) -> Model:
+        _, back = ravel_pytree(theta)
+        courses = courses_at(theta, assessment)
+
+        def loss(numbers: np.ndarray) -> tuple[float, np.ndarray]:
+            value, gradient = _by_courses(
+                twin, back(jnp.asarray(numbers, twin.space.mass.dtype)), courses, observations
+            )
+            return float(value), np.asarray(ravel_pytree(gradient)[0], np.float64)
+
+        return Model(curvature(twin, theta, observations, courses), loss)
+
+    return near
+
+
+def _by_courses(twin: Twin, theta: Theta, courses: list[Course], observations):
+    value, gradient = prior(theta)
+    for course, observation in zip(courses, observations, strict=True):
+        more, slope = nearby(theta, twin, course, observation)
+        value, gradient = value + more, jax.tree.map(jnp.add, gradient, slope)
+    return value, gradient
+
+
+def weighed(
+    twin: Twin,
+    observations: tuple[Observation, ...],
+    theta: Theta,
+    assessment: Assessment,
+    courses: list[Course],
+) -> tuple[Observation, ...]:
+    """The observations with what only a fit can tell: the error of the mesh at the points, and the share of
+    the points that the numbers they determine used up, which makes residuals smaller than noise."""
+    known = curvature(twin, theta, observations, courses)
+    used = float(np.trace(np.linalg.solve(np.eye(len(known)) + known, known)))
+    lost = min(used / max(assessment.captured, 1), 0.9)
+    made = []
+    for observation, lat in zip(observations, assessment.arrival, strict=True):
+        error = observation.mesh_error
+        if twin.mesh_error:
+            of_nodes = twin.error_of(theta, observation.stimulus, lat, observation.beat).of_nodes
+            error = jnp.nan_to_num(observation.place(jnp.asarray(of_nodes, error.dtype)))
+        where = lambda o: (o.mesh_error, o.lost)  # noqa: E731
+        made.append(eqx.tree_at(where, observation, (error, jnp.asarray(lost, error.dtype))))
+    return tuple(made)
+
+
+def _eikonal_fit(twin: Twin, observations, theta: Theta, more: list) -> Fit:
+    """The fit of eikonal waves that take `more` ms to the points of each map."""
+
+    def courses_at(theta: Theta, _: Any = None) -> list[Course]:
+        return [eikonal_course(twin, theta, o, m) for o, m in zip(observations, more, strict=True)]
+
+    def assess(theta: Theta) -> Assessment:
+        courses = courses_at(theta)
+        loss, gradient = _by_courses(twin, theta, courses, observations)
+        return Assessment(float(loss), gradient, sum(int(c.reached.sum()) for c in courses), 0.0)
+
+    return trust_region(
+        assess, along_courses(twin, observations, courses_at), theta,
+        iterations=EIKONAL_ITERATIONS, tolerance=EIKONAL_TOLERANCE,
+    )  # fmt: skip
+
+
+class Search:
+    """A fit in stages: rounds of eikonal waves, then one search by gradients, or, without rounds, two, the
+    second with the weights that the first has found. See `Twin.fit` for the arguments."""
+
+    def __init__(
+        self,
+        twin: Twin,
+        data: MappingData,
+        theta: Theta,
+        *,
+        iterations: int,
+        tolerance: float,
+        sigma_ms: float,
+        optimiser: str,
+        rounds: int,
+        checkpoint: str | Path | None,
+        report: Report,
+    ):
+        if optimiser not in OPTIMISERS:
+            raise InputError(f"optimiser '{optimiser}'", " or ".join(OPTIMISERS), "Choose one of them")
+        if checkpoint is not None and optimiser != "trust_region":
+            raise InputError(
+                f"a checkpoint of optimiser '{optimiser}'", "optimiser 'trust_region', which can go on",
+                "Choose it, or fit without a checkpoint",
+            )  # fmt: skip
+        refuse_reentry(twin.mesh, data)
+        self.twin, self.observations = twin, twin.observations(data, sigma_ms)
+        self.start = self.theta = theta
+        self.iterations, self.tolerance, self.rounds = iterations, tolerance, rounds
+        self.optimiser, self.report, self.path = optimiser, report, checkpoint
+        self.stage, self.history, self.reason, self.progress = 0, (), "", None
+        if checkpoint is not None:
+            settings = {"iterations": iterations, "tolerance": tolerance, "rounds": rounds, "sigma": sigma_ms}
+            settings["start"] = np.asarray(ravel_pytree(theta)[0]).tolist()
+            self.key = fingerprint(twin, data, settings)
+            self._restore(read_checkpoint(checkpoint, self.key))
+
+    def __call__(self) -> Fit:
+        """From where it stands to the end."""
+        assessment = None
+        while self.stage < self.rounds:
+            self._round()
+            self._save()
+        while self.stage < self.rounds + (1 if self.rounds else 2):
+            assessment = self._descend()
+            self._save()
+        if assessment is None:  # the file holds a fit that had ended
+            assessment = objective(self.twin, self.observations)(self.theta)
+        rows = tuple(row | {"iteration": float(k)} for k, row in enumerate(self.history))
+        return Fit(self.theta, assessment, rows, self.reason)
+
+    def _round(self) -> None:
+        """A fit of eikonal waves with what the simulation at its start has beside its own eikonal wave: a
+        space mapping (Bandler et al. 1994, doi 10.1109/22.339794), for one simulation and no gradient."""
+        sharp, twin = self.stage >= len(SOFT), self.twin
+        if not sharp:
+            # far from its place a sharp border of scar has no derivative
+            soft = twin.conductivity.softened(SOFT[self.stage])
+            twin = eqx.tree_at(lambda m: m.conductivity, twin, soft)
+        now = simulated(twin, self.observations, self.theta)
+        self.report(len(self.history), now)
+        courses = [eikonal_course(twin, self.theta, o) for o in self.observations]
+        more = [
+            jnp.nan_to_num(at_points(o, lat) - course.predicted)
+            for o, lat, course in zip(self.observations, now.arrival, courses, strict=True)
+        ]
+        self.observations = weighed(twin, self.observations, self.theta, now, courses)
+        fit = _eikonal_fit(twin, self.observations, self.theta, more)
+        moved = jax.tree.map(jnp.subtract, fit.theta, self.theta)
+        step = float(jnp.linalg.norm(ravel_pytree(moved)[0]))
+        self.history += (history_row(0, now, step) | {"gradient_norm": float("nan")},)
+        self.theta = fit.theta
+        # where the correction has settled there is nothing left for these waves
+        self.stage = self.rounds if sharp and len(fit.history) == 1 else self.stage + 1
+
+    def _descend(self) -> Assessment:
+        """A search by gradients of the simulation."""
+        twin, again = self.twin, not self.rounds and self.stage == 1
+        if self.progress is None and (self.rounds or again):
+            now = simulated(twin, self.observations, self.theta)
+            if self.rounds:
+                begin = simulated(twin, self.observations, self.start)
+                if not now.loss < begin.loss:
+                    self.theta, now = self.start, begin
+            courses = simulated_courses(twin, self.theta, self.observations, now.arrival)
+            self.observations = weighed(twin, self.observations, self.theta, now, courses)
+        until, enough = self.iterations, self.tolerance
+        if again:
+            until -= len(self.history) - 1
+        elif not self.rounds:
+            until, enough = (2 * until + 2) // 3, max(enough, 0.1)
+        before = self.history[:-1] if again else self.history
+
+        def report(iteration: int, now: Assessment) -> None:
+            self.report(len(before) + iteration, now)
+
+        assess = objective(twin, self.observations)
+        if self.optimiser == "lbfgs":
+            fit = minimise(assess, self.theta, iterations=until, report=report)
+        else:
+            near = along_courses(
+                twin, self.observations,
+                lambda theta, now: simulated_courses(twin, theta, self.observations, now.arrival),
+            )  # fmt: skip
+            fit = trust_region(
+                assess, near, self.theta, iterations=until, tolerance=enough, start=self.progress,
+                report=report, save=self._save,
+            )  # fmt: skip
+        self.theta, self.history, self.progress = fit.theta, before + fit.history, None
+        full = fit.reason.startswith("reached")
+        self.reason = f"reached {self.iterations} iterations" if full else fit.reason
+        self.stage += 1
+        return fit.assessment
+
+    def _save(self, progress: Progress | None = None) -> None:
+        if self.path is None:
+            return
+        rows = np.stack([np.asarray(o.mesh_error, np.float64) for o in self.observations])
+        theta = np.asarray(ravel_pytree(self.theta)[0], np.float64)
+        lost = float(self.observations[0].lost)
+        now = Checkpoint(self.stage, theta, rows, lost, self.history, self.reason, progress)
+        write_checkpoint(self.path, self.key, now)
+
+    def _restore(self, saved: Checkpoint | None) -> None:
+        if saved is None:
+            return
+        self.stage, self.history = saved.stage, saved.history
+        self.reason, self.progress = saved.reason, saved.progress
+        flat, back = ravel_pytree(self.theta)
+        self.theta = back(jnp.asarray(saved.theta, flat.dtype))
+        where = lambda o: (o.mesh_error, o.lost)  # noqa: E731
+        self.observations = tuple(
+            eqx.tree_at(where, o, (jnp.asarray(row, flat.dtype), jnp.asarray(saved.lost, flat.dtype)))
+            for o, row in zip(self.observations, saved.mesh_error, strict=True)
+        )

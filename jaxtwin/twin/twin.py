@@ -1,0 +1,310 @@
+"""The twin: a heart, its cells, the sites it is paced from, and the conductivity that maps tell about."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._results import InputError
+from ..anatomy import Mesh, across_fibres
+from ..fem import Interpolation, Space
+from ..ionic import AbstractIonicModel
+from ..monodomain import (
+    AbstractAdjoint,
+    AbstractStepper,
+    Checkpointed,
+    RungeKuttaChebyshev,
+    Stimulus,
+    Times,
+    Tissue,
+    diffusion_tensor,
+    simulate,
+    spectral_bound,
+    turned_tensor,
+)
+from ..observe import ActivationTimes, MappingData, NumericalError, numerical_error, project
+from ..posterior import (
+    AbstractParameterisation,
+    Assessment,
+    Clock,
+    Combination,
+    Fit,
+    Laplace,
+    Observation,
+    StudentT,
+    Theta,
+    clock,
+)
+
+EIKONAL_ROUNDS = 5  # two more than those that begin with a soft border of scar
+OFFSET_SD = 20.0  # ms, prior of the unknown constant between the clock of a map and the stimulus
+
+
+class Twin(eqx.Module):
+    """Everything between theta and simulated maps.
+
+    - `mesh`, `ionic`: the heart and its cells. `conductivity`: theta -> D and its anisotropy at the nodes.
+    - `stimuli`: one per map. `times`: the grid in time of every beat. `beats`: which activation of the
+      simulation each map shows; 1 for the second, as after a premature stimulus.
+    - `ionic_sd`: cell parameters to estimate, with the prior standard deviations of their logarithms.
+    - `discrepancy`: (nodes, terms), a field of activation times that each map may have beside the model, with
+      its standard deviation (ms) in it: what no conductivity explains is then not forced upon it.
+    - `mesh_error`: let maps have the estimated error of the mesh, times one unknown factor of order 1.
+    """
+
+    mesh: Mesh
+    space: Space
+    fibres: Float[Array, "cells dim"]
+    across: Float[Array, "cells dim"] | None
+    ionic: AbstractIonicModel
+    conductivity: AbstractParameterisation
+    stimuli: tuple[Stimulus, ...]
+    clocks: tuple[Clock, ...]
+    times: Times
+    stepper: AbstractStepper
+    likelihood: StudentT
+    adjoint: AbstractAdjoint
+    discrepancy: Float[Array, "nodes terms"] | None
+    beats: tuple[int, ...] = eqx.field(static=True)
+    ionic_sd: tuple[tuple[str, float], ...] = eqx.field(static=True)
+    mesh_error: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        mesh: Mesh,
+        *,
+        ionic: AbstractIonicModel,
+        conductivity: AbstractParameterisation,
+        stimuli: tuple[Stimulus, ...],
+        times: Times,
+        beats: tuple[int, ...] | None = None,
+        ionic_sd: dict[str, float] | None = None,
+        discrepancy: Float[Array, "nodes terms"] | None = None,
+        mesh_error: bool = True,
+        mass_scaling: float = 0.005,
+        consistent_mass: float = 0.5,
+        stepper: AbstractStepper | None = None,
+        likelihood: StudentT | None = None,
+        adjoint: AbstractAdjoint | None = None,
+    ):
+        self.mesh, self.ionic, self.conductivity, self.stimuli = mesh, ionic, conductivity, stimuli
+        self.space = Space(mesh, mass_scaling=mass_scaling, consistent_mass=consistent_mass)
+        real = self.space.mass.dtype
+        self.fibres = jnp.asarray(mesh.fibres, real)
+        shear = conductivity.anisotropy(conductivity.mean())[1]
+        self.across = None if shear is None else jnp.asarray(across_fibres(mesh), real)
+        self.times, self.discrepancy, self.mesh_error = times, discrepancy, mesh_error
+        self.beats = tuple(beats or (0,) * len(stimuli))
+        each = zip(stimuli, self.beats, strict=True)
+        self.clocks = tuple(clock(mesh, stimulus, beat, real) for stimulus, beat in each)
+        self.ionic_sd = tuple((ionic_sd or {}).items())
+        for name, _ in self.ionic_sd:
+            if not isinstance(getattr(ionic, name, None), float | jax.Array | np.ndarray):
+                raise InputError(
+                    f"'{name}' as a parameter to estimate",
+                    f"one of {type(ionic).__name__}: tau_in, tau_out, tau_open, tau_close, u_gate",
+                    "Correct the name",
+                )
+        self.likelihood = likelihood or StudentT()
+        self.adjoint = adjoint or Checkpointed()
+        stepper = stepper or RungeKuttaChebyshev()
+        if stepper.stages is None:
+            # the optimiser may go anywhere below the ceiling, with cells twice as quick as likely: the step
+            # must be stable there
+            fastest = diffusion_tensor(self.fibres, conductivity.ceiling)
+            quickest = self.cells({"cells": jnp.full(len(self.ionic_sd), -2.0, real)})
+            bound = spectral_bound(Tissue(self.space, quickest, fastest, stimuli[0]))
+            stepper = stepper.with_stages(float(bound), times.dt)
+        self.stepper = stepper
+
+    def mean(self) -> Theta:
+        """The middle of the prior: conductivity, one time offset per map, the noise scale, and the rest."""
+        real, maps = self.space.mass.dtype, len(self.stimuli)
+        nuisance = {"offset": jnp.zeros(maps, real), "noise": jnp.zeros((), real)}
+        if self.mesh_error:
+            nuisance["mesh_error"] = jnp.zeros((), real)
+        if self.discrepancy is not None:
+            nuisance["discrepancy"] = jnp.zeros((maps, self.discrepancy.shape[1]), real)
+        if self.ionic_sd:
+            nuisance["cells"] = jnp.zeros(len(self.ionic_sd), real)
+        return self.conductivity.mean() | nuisance
+
+    def cells(self, theta: Theta) -> AbstractIonicModel:
+        """The cell model at theta."""
+        cells = self.ionic
+        for k, (name, sd) in enumerate(self.ionic_sd):
+            value = getattr(self.ionic, name) * jnp.exp(sd * theta["cells"][k])
+            cells = eqx.tree_at(lambda c, name=name: getattr(c, name), cells, value)
+        return cells
+
+    def diffusivity(self, theta: Theta) -> Float[Array, "cells dim dim"]:
+        """The diffusion tensor at theta, mm2/ms. Conductivity goes to the cells as a mean of logarithms."""
+        along = jnp.exp(self.space.to_cells(jnp.log(self.conductivity.diffusivity(theta))))
+        stretch, shear = self.conductivity.anisotropy(theta)
+        if shear is None or self.across is None:
+            stretch = stretch if isinstance(stretch, float) else self.space.to_cells(jnp.asarray(stretch))
+            return diffusion_tensor(self.fibres, along, jnp.exp(2.0 * jnp.asarray(stretch, along.dtype)))
+        turned = (self.space.to_cells(jnp.asarray(field)) for field in (stretch, shear))
+        return turned_tensor(self.fibres, self.across, along, *turned)
+
+    def tissue(self, theta: Theta, stimulus: Stimulus) -> Tissue:
+        """The tissue at theta."""
+        return Tissue(self.space, self.cells(theta), self.diffusivity(theta), stimulus)
+
+    def activation(self, theta: Theta, stimulus: Stimulus, beat: int = 0) -> Float[Array, " nodes"]:
+        """Activation times at the nodes, ms on the clock of the stimulus; NaN where no wave comes."""
+        solution = simulate(
+            self.tissue(theta, stimulus), self.times,
+            stepper=self.stepper, recorders=(ActivationTimes(count=beat + 1),), adjoint=self.adjoint,
+            throw=False,
+        )  # fmt: skip
+        return solution.records[0][beat] if beat else solution.records[0]
+
+    def offset_ms(self, theta: Theta) -> Float[Array, " maps"]:
+        """What the clock of each map is ahead of that of its stimulus, had the wave left at once, ms."""
+        return OFFSET_SD * theta["offset"]
+
+    def discrepancy_ms(self, theta: Theta, map_index: int = 0) -> Float[Array, " nodes"]:
+        """What map `map_index` has beside the model, ms at the nodes."""
+        if self.discrepancy is None:
+            return jnp.zeros_like(self.space.mass)
+        return self.discrepancy @ theta["discrepancy"][map_index]
+
+    def predict(self, theta: Theta, map_index: int = 0) -> Float[Array, " nodes"]:
+        """What map `map_index` should show at the nodes, ms on its clock, NaN where no wave comes.
+
+        The simulated times, with the share of the error of the mesh and the discrepancy that were found.
+        """
+        lat = activation(self, theta, self.stimuli[map_index], self.beats[map_index])
+        beside = self.offset_ms(theta)[map_index] + self.discrepancy_ms(theta, map_index)
+        beside = beside + self._mesh_error_ms(theta, self.stimuli[map_index], lat, self.beats[map_index])
+        return lat - self.clocks[map_index].since(lat) + beside
+
+    def numerical_error(self, theta: Theta, map_index: int = 0) -> NumericalError:
+        """What the edges of the mesh leave as error in the activation times of map `map_index`, estimated."""
+        stimulus, beat = self.stimuli[map_index], self.beats[map_index]
+        return self.error_of(theta, stimulus, activation(self, theta, stimulus, beat), beat)
+
+    def error_of(self, theta: Theta, stimulus: Stimulus, lat, beat: int) -> NumericalError:
+        """The same for the simulated activation `lat` of a beat."""
+        tissue = self.tissue(theta, stimulus)
+        return numerical_error(tissue, self.times, np.asarray(lat), stepper=self.stepper, beat=beat)
+
+    def _mesh_error_ms(self, theta: Theta, stimulus: Stimulus, lat, beat: int) -> Float[Array, " nodes"]:
+        if not self.mesh_error or float(theta["mesh_error"]) == 0.0:
+            return jnp.zeros_like(lat)
+        error = jnp.asarray(self.error_of(theta, stimulus, lat, beat).of_nodes, lat.dtype)
+        return jnp.nan_to_num(error) * theta["mesh_error"]
+
+    def foretell(self, theta: Theta, stimulus: Stimulus) -> Float[Array, " nodes"]:
+        """Activation times for a stimulus that was not mapped, ms on its clock, NaN where no wave comes.
+
+        With the share of the error of the mesh that the maps have shown: a fit to them makes up for the rest.
+        """
+        lat = activation(self, theta, stimulus, 0)
+        return lat + self._mesh_error_ms(theta, stimulus, lat, 0)
+
+    def observations(self, data: MappingData, sigma_ms: float = 2.0) -> tuple[Observation, ...]:
+        """One `Observation` per map, all of the same length so that one compiled program serves all.
+
+        `sigma_ms` stands in where a point has no standard deviation of its own.
+        """
+        if data.maps != len(self.stimuli):
+            raise InputError(
+                f"{data.maps} maps and {len(self.stimuli)} stimuli", "one stimulus for each map",
+                "Give the pacing site of each map, or take it from the map",
+            )  # fmt: skip
+        data, place = project(self.mesh, data)
+        latest = float(data.lat_ms[data.valid].max())
+        if latest > self.times.stop:
+            raise InputError(
+                f"a map with activations until {latest:.4g} ms and a simulation of {self.times.stop:g} ms",
+                "a simulation that covers the map",
+                f"Simulate at least {latest + 20:.0f} ms",
+            )
+        used = data.valid | data.silent
+        rows = [np.flatnonzero(used & (data.map_index == k)) for k in range(data.maps)]
+        longest, real = max(map(len, rows)), self.space.mass.dtype
+        padded = [np.concatenate([r, np.full(longest - len(r), np.flatnonzero(used)[0])]) for r in rows]
+        sigma = np.where(np.isfinite(data.sigma_ms), data.sigma_ms, sigma_ms)
+        return tuple(
+            self._observation(
+                k, Interpolation(place.nodes[p], place.weights[p], place.distance[p]),
+                jnp.asarray(np.nan_to_num(data.lat_ms[p]), real), jnp.asarray(sigma[p], real),
+                jnp.asarray(data.silent[p]), jnp.asarray(np.arange(longest) < len(r), real),
+            )
+            for k, (r, p) in enumerate(zip(rows, padded, strict=True))
+        )  # fmt: skip
+
+    def _observation(self, k: int, place, lat, sigma, silent, weight) -> Observation:
+        basis = None if self.discrepancy is None else place(self.discrepancy.T).T
+        nothing = jnp.zeros_like(lat)
+        return Observation(
+            jnp.asarray(k), self.stimuli[k], self.beats[k], place, self.clocks[k], lat, sigma, silent,
+            weight, basis, nothing, nothing[0],
+        )  # fmt: skip
+
+    def fit(
+        self,
+        data: MappingData,
+        *,
+        theta: Theta | None = None,
+        iterations: int = 20,
+        tolerance: float = 0.01,
+        sigma_ms: float = 2.0,
+        optimiser: str = "trust_region",
+        eikonal_rounds: int = EIKONAL_ROUNDS,
+        checkpoint: str | Path | None = None,
+        report: Callable[[int, Assessment], Any] = lambda iteration, assessment: None,
+    ) -> Fit:
+        """The most probable theta given the valid points of `data`, from `theta` or the prior's middle.
+
+        First up to `eikonal_rounds` fits of eikonal waves, which take seconds, each corrected by what the
+        simulation at its start has beside them; then `iterations` steps by exact gradients of the simulation.
+        `optimiser`: "trust_region", with its `tolerance`, or "lbfgs"; see `jaxtwin.posterior`.
+        `checkpoint`: an HDF5 file that takes the progress after each iteration, and from which the same fit
+        of the same maps goes on to the same end if it was interrupted.
+
+        Raises `InputError` for maps of a circling wave and for the checkpoint of another fit; warns where
+        cell parameters cannot be told apart.
+        """
+        from .search import Search  # which knows the twin
+        from .uncertainty import warn_of_unknown
+
+        if self.ionic_sd:
+            warn_of_unknown(self.combinations(data, theta, sigma_ms=sigma_ms))
+        return Search(
+            self, data, theta or self.mean(), iterations=iterations, tolerance=tolerance, sigma_ms=sigma_ms,
+            optimiser=optimiser, rounds=eikonal_rounds, checkpoint=checkpoint, report=report,
+        )()  # fmt: skip
+
+    def posterior(self, data: MappingData, theta: Theta, *, rank: int = 20, sigma_ms: float = 2.0) -> Laplace:
+        """How sure the most probable theta is, given the same `data` and `sigma_ms` as its fit.
+
+        It takes `rank` products with the curvature, each a forward-mode and a reverse-mode derivative of
+        every beat; 0 leaves it at the curvature along rays.
+        """
+        from .uncertainty import posterior
+
+        return posterior(self, data, theta, rank, sigma_ms)
+
+    def combinations(
+        self, data: MappingData, theta: Theta | None = None, *, sigma_ms: float = 2.0
+    ) -> list[Combination]:
+        """Which combinations of log D and the cell parameters in `ionic_sd` the maps tell at all.
+
+        From the Fisher information of changes that are the same everywhere, with the offset of each map free.
+        """
+        from .uncertainty import told
+
+        return told(self, data, theta or self.mean(), sigma_ms)
+
+
+@eqx.filter_jit
+def activation(model: Twin, theta: Theta, stimulus: Stimulus, beat: int):
+    return model.activation(theta, stimulus, beat)

@@ -1,0 +1,81 @@
+"""How sure a fit is, and which combinations of its parameters the maps tell at all."""
+
+import warnings
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..monodomain import ForwardMode
+from ..observe import MappingData
+from ..posterior import Combination, Laplace, Observation, Theta, combinations, laplace
+from .course import curvature
+from .misfit import curvature_product, derivative_by_globals, residual
+from .search import objective, simulated_courses, weighed
+from .twin import Twin
+
+IDENTIFIED = 0.1  # posterior over prior variance, below which a combination of parameters is known
+
+
+class IdentifiabilityWarning(UserWarning):
+    """More is asked for than the data can tell."""
+
+
+def posterior(twin: Twin, data: MappingData, theta: Theta, rank: int, sigma_ms: float) -> Laplace:
+    """See `Twin.posterior`."""
+    observations = twin.observations(data, sigma_ms)
+    assessment = objective(twin, observations)(theta)
+    courses = simulated_courses(twin, theta, observations, assessment.arrival)
+    observations = weighed(twin, observations, theta, assessment, courses)
+    observations = _sandwiched(twin, observations, theta, assessment.arrival)
+    ahead = eqx.tree_at(lambda m: m.adjoint, twin, ForwardMode())
+
+    def product(v: Theta) -> Theta:
+        total = jax.tree.map(jnp.zeros_like, theta)
+        for observation in observations:
+            more = curvature_product(v, theta, twin, ahead, observation)
+            total = jax.tree.map(jnp.add, total, more)
+        return total
+
+    return laplace(theta, product, rank, curvature(twin, theta, observations, courses))
+
+
+def _sandwiched(twin: Twin, observations: tuple[Observation, ...], theta: Theta, arrival):
+    """Weights by what the residuals show of their distribution, should the likelihood have another."""
+    residuals = np.concatenate(
+        [np.asarray(residual(theta, twin, o, lat)) for o, lat in zip(observations, arrival, strict=True)]
+    )
+    share = twin.likelihood.efficiency(residuals[np.isfinite(residuals)])
+    return tuple(
+        eqx.tree_at(lambda o: o.weight, o, jnp.where(o.silent, o.weight, share * o.weight))
+        for o in observations
+    )
+
+
+def told(twin: Twin, data: MappingData, theta: Theta, sigma_ms: float) -> list[Combination]:
+    """See `Twin.combinations`."""
+    rows = []
+    for observation in twin.observations(data, sigma_ms):
+        dense = np.asarray(observation.dense)
+        slope = np.asarray(derivative_by_globals(theta, twin, observation), np.float64)[dense]
+        slope = slope[np.isfinite(slope).all(axis=1)]
+        if not len(slope):
+            continue
+        sigma = float(np.median(np.asarray(observation.sigma_ms)[dense]))
+        rows.append((slope - slope.mean(axis=0)) / sigma)
+    names = ("D", *(name for name, _ in twin.ionic_sd))
+    return combinations(names, np.concatenate(rows), np.asarray([1.0, *(sd for _, sd in twin.ionic_sd)]))
+
+
+def warn_of_unknown(found: list[Combination]) -> None:
+    """Says so where more parameters are asked for than the maps can tell apart."""
+    known = [c for c in found if c.left < IDENTIFIED]
+    if len(known) < len(found):
+        told = "; ".join(str(c) for c in known) or "none"
+        warnings.warn(
+            f"{len(found)} parameters are asked for ({', '.join(found[0].names)}) and the maps identify "
+            f"{len(known)} of their combinations: {told}. What is given for the rest is the prior. Fix "
+            "the others, or add beats that show them (premature stimuli for recovery)",
+            IdentifiabilityWarning, stacklevel=3,
+        )  # fmt: skip
