@@ -9,7 +9,7 @@ POINTS = 250
 SEEDS = range(5)
 DEPTH = 2.5  # scar conducts exp(-DEPTH) of what the tissue around it does
 LENGTH = 8.0  # mm
-SCAR_SD = 1.5  # a priori, in the units of the scar's bias
+SCAR_SD = 1.4  # a priori, in the units of the scar's bias
 
 
 def smooth_field(points, seed: int):
@@ -100,7 +100,7 @@ def sheet_twin():
     import jaxtwin as jt
 
     mesh = jt.sheet(40.0, 40.0, EDGE, fibre_angle=np.pi / 6, distortion=0.15, seed=3)
-    # nearly the covariance of the truth; a place is scar with a chance of 5 in 10,000 and its outline smooth
+    # nearly the covariance of the truth; a place is scar with a chance of 2 in 10,000 and its outline smooth
     smooth = jt.matern_modes(mesh, correlation_length=2 * LENGTH, count=100, smoothness=5.0)
     shapes = jt.matern_modes(mesh, correlation_length=16.0, count=120, smoothness=2.0)
     conductivity = jt.LogConductivity(

@@ -305,7 +305,7 @@ def main() -> None:
         app(standalone_mode=True)
     except SystemExit as end:
         if end.code == 130:
-            console.print("Interrupted: nothing was written.")
+            console.print("Interrupted: no result was written.")
         raise
     except InputError as error:
         _complain("Error", error)

@@ -247,7 +247,7 @@ def test_nothing_is_left_of_a_run_that_was_cut_off(jaxtwin, case, place, monkeyp
     assert "Traceback" not in outcome.err
     if stop is interrupted:
         assert outcome.code == 130
-        assert outcome.err.endswith("Interrupted: nothing was written.\n")
+        assert outcome.err.endswith("Interrupted: no result was written.\n")
     else:
         assert outcome.code == 1
         assert outcome.error == "Failed: [Errno 28] No space left on device"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+import jaxtwin.__main__ as jaxtwin_main
 import jaxtwin._cli.fit as fitting
 import jaxtwin._cli.init as new_case
 from jaxtwin._cli.case import load_case
@@ -34,7 +35,7 @@ def folder(jaxtwin, tmp_path_factory) -> Path:
     for old, new in (
         ("step_ms = 0.2", "step_ms = 0.1"),
         ("modes = 100", "modes = 5"),
-        ("iterations = 30", "iterations = 2"),
+        ("iterations = 15", "iterations = 2"),
         ('precision = "float32"', 'precision = "float64"'),
     ):
         assert text.count(old) == 1
@@ -61,7 +62,7 @@ def fitted(jaxtwin, folder) -> Path:
             patch.setattr(fitting, draw, lambda *data, **more: Figure())
         outcome = jaxtwin("fit", folder / "case.toml")
     assert outcome.code == 0, outcome.err
-    assert "2/2  loss " in outcome.err
+    assert "/7  loss " in outcome.err, "two steps by gradients after five of eikonal waves"
     for row in ("RMSE, ms", "twin", "isotropic speed", "radial basis"):
         assert row in outcome.out
     return _moved(folder, "fitted")
@@ -100,6 +101,44 @@ def test_result_file_holds_fields_and_provenance(result, folder):
     assert record["seed"] == 0
     assert record["notice"].startswith("Research use only")
     assert {"jaxtwin", "jax", "numpy", "python"} <= set(record["versions"])
+
+
+def test_a_fit_that_was_interrupted_goes_on(jaxtwin, folder, fitted, monkeypatch):
+    """To the result of one that was not; nothing is left beside it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jaxtwin_main, "_of_iterations", lambda update: interrupt)
+        assert jaxtwin("fit", folder / "case.toml").code == 130
+    (state,) = folder.glob(".*")
+    assert state.name.startswith(".result.")
+    assert state.name.endswith(".checkpoint.h5")
+    for draw in ("conductivity_map", "residual_map"):
+        monkeypatch.setattr(fitting, draw, lambda *data, **more: Figure())
+    outcome = jaxtwin("fit", folder / "case.toml")
+    assert outcome.code == 0, outcome.err
+    assert "Goes on from" in outcome.err
+    again = _moved(folder, "again")
+    losses = [json.loads((f / "summary.json").read_text())["loss"] for f in (fitted, again)]
+    assert losses[0] == losses[1]
+
+
+def interrupt(iteration, iterations, assessment):
+    if iteration == 2:
+        raise KeyboardInterrupt
+
+
+def test_a_twin_is_validated_only_where_it_beats_all():
+    scores = {
+        "held_out_points": {"rmse_ms": 2.0},
+        "held_out_patch": {"rmse_ms": 5.0},
+        "fit": {"rmse_ms": 1.0},
+    }
+    rival = {"held_out_points": {"rmse_ms": 3.0}, "held_out_patch": {"rmse_ms": 6.0}, "fit": {"rmse_ms": 0.1}}
+    assert fitting.validated(scores, {"a": rival}) == "validated"
+    better = rival | {"held_out_patch": {"rmse_ms": 4.0}}
+    assert fitting.validated(scores, {"a": rival, "b": better}).endswith("is b on held_out_patch")
+    assert fitting.validated({"fit": {"rmse_ms": 1.0}}, {"a": rival}).startswith("not tested")
+    lost = scores | {"held_out_points": {"points": 9, "not_reached": 9}}
+    assert fitting.validated(lost, {"a": rival}).startswith("not validated")
 
 
 def test_fit_says_how_sure_it_is(fitted):
