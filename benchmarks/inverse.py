@@ -166,39 +166,11 @@ def sheet(kind: str) -> dict[str, Any]:
     }
 
 
-REAL = """
-[mesh]
-file = "{data}/eam_map/openep_mesh_2_dense.vtk"
-[tissue]
-speed_mm_per_ms = 0.8
-anisotropy_ratio = 1.0
-[[stimulus]]
-kind = "map"
-[time]
-step_ms = 0.2
-[map]
-file = "{data}/eam_map/openep_mesh_2_dense.vtk"
-array = "LAT"
-sigma_ms = 3.0
-fit_points = {points}
-held_out_points = 500
-held_out_patch_fraction = 0.15
-seed = {seed}
-[fit]
-discrepancy_ms = {discrepancy}
-uncertainty_directions = 0
-largest_diffusivity_mm2_per_ms = 3.0
-"""
-
-
 def real_map(points: int, discrepancy: float) -> dict[str, Any]:
     """Problem E: a real map of an atrium, five random splits, beside interpolation of the same points."""
-    from .path import DATA, run_case
+    from .path import fit_real_map
 
-    runs = []
-    for seed in SEEDS:
-        text = REAL.format(data=DATA.as_posix(), points=points, seed=seed, discrepancy=discrepancy)
-        runs.append(run_case("fit", text, needs="eam_map"))
+    runs = [fit_real_map(seed, points, discrepancy) for seed in SEEDS]
     parts, rivals = ("held_out_points", "held_out_patch"), ("radial_basis", "gaussian_process")
     own = {part: [run["twin"][part]["rmse_ms"] for run in runs] for part in parts}
     mean = {part: sum(errors) / len(errors) for part, errors in own.items()}
