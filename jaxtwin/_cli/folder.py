@@ -20,7 +20,7 @@ from .._results import InputError
 from .case import Case, write_case
 
 DISCLAIMER = "Research use only. Not a medical device."
-PACKAGES = ("jaxtwin", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "h5py")
+PACKAGES = ("jaxtwin", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "numba", "h5py")
 
 
 @contextmanager

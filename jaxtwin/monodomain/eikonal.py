@@ -12,13 +12,14 @@ import scipy.sparse as sp
 from jaxtyping import Float, Int
 from scipy.sparse.linalg import splu
 
+from .._results import InputError
 from ..anatomy import Mesh
 from ..fem.p1 import p1_gradients
 
 
 def _compiled(function: Callable) -> Callable:
     """To machine code, kept on disk; without what type checkers have wrapped around it."""
-    return numba.njit(cache=True)(inspect.unwrap(function))
+    return numba.njit(cache=True, error_model="numpy")(inspect.unwrap(function))
 
 
 class Rays(eqx.Module):
@@ -120,8 +121,11 @@ def eikonal(
     between the corners, plus the time from x straight to the node (Bornemann, Rasch 2006,
     doi 10.1007/s00791-006-0016-y). First order in the edges, on any simplices however stretched they are in
     the metric of D: a node is taken up again when one before it turns out to be earlier. The rays are the
-    exact derivative of these times. `starts` are nodes, excited at their `onset`.
+    exact derivative of these times. `starts` are nodes, excited at their `onset`, ms; where the `speed` (of a
+    plane wave at D = 1 mm2/ms, mm/ms) is 0, no other has a wave. Raises `InputError` without any start.
     """
+    if not len(starts):
+        raise InputError("no node where a wave starts", "one or more", "Check the stimulus")
     grads = p1_gradients(mesh) if gradients is None else np.asarray(gradients, np.float64)
     tensor = speed**2 * np.asarray(diffusivity, np.float64)
     rate = np.einsum("cid,cde,cje->cij", grads, tensor, grads, optimize=True)
@@ -132,7 +136,8 @@ def eikonal(
     np.minimum.at(time, starts, onset)
     cell, weights = np.zeros(count, np.int64), np.zeros((count, corners))
     cells = mesh.cells.astype(np.int64)
-    _advance(cells, rate, first, order // corners, np.unique(starts), time, cell, weights)
+    if speed > 0.0:
+        _advance(cells, rate, first, order // corners, np.unique(starts), time, cell, weights)
     came = np.isfinite(time) & (weights.sum(axis=1) > 0)
     before, local = cells[cell], rate[cell]
     arrival = np.where(np.isfinite(time), time, 0.0)

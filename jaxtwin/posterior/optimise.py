@@ -17,7 +17,7 @@ class Assessment(eqx.Module):
     """What the objective knows at one theta: loss, its gradient, and the number of captured points.
 
     A point is captured when the simulated wave reaches it. `rmse_ms`: of the captured points. `arrival`: the
-    simulated activation of each map, ms at the nodes, from which a curvature can be had.
+    simulated activation of each map, ms at the nodes, or its course: from which a curvature can be had.
     """
 
     loss: float

@@ -36,7 +36,8 @@ class Checkpoint(eqx.Module):
 
 def fingerprint(twin: Twin, data: MappingData, settings: dict[str, Any]) -> str:
     """Differs where the heart, its maps or the settings of the fit do."""
-    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    # the text has what is static: bounds, names, counts; the leaves are the arrays
+    found = hashlib.sha256(f"{json.dumps(settings, sort_keys=True)}{eqx.tree_pformat((twin, data))}".encode())
     for leaf in jax.tree.leaves((twin, data)):
         array = np.asarray(leaf)
         found.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
@@ -77,7 +78,7 @@ def read_checkpoint(path: str | Path, key: str) -> Checkpoint | None:
     if found != key:
         raise InputError(
             f"{path}, which holds another fit", "a checkpoint of this heart, these maps and these settings",
-            "Give another name, or the maps and settings that it was begun with",
+            "Delete it to begin anew, or give the maps and settings that it was begun with",
         )  # fmt: skip
     progress, now = None, state.pop("progress", None)
     if now is not None:

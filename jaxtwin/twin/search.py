@@ -146,16 +146,14 @@ def weighed(
 def _eikonal_fit(twin: Twin, observations, theta: Theta, more: list) -> Fit:
     """The fit of eikonal waves that take `more` ms to the points of each map."""
 
-    def courses_at(theta: Theta, _: Any = None) -> list[Course]:
-        return [eikonal_course(twin, theta, o, m) for o, m in zip(observations, more, strict=True)]
-
     def assess(theta: Theta) -> Assessment:
-        courses = courses_at(theta)
+        courses = [eikonal_course(twin, theta, o, m) for o, m in zip(observations, more, strict=True)]
         loss, gradient = _by_courses(twin, theta, courses, observations)
-        return Assessment(float(loss), gradient, sum(int(c.reached.sum()) for c in courses), 0.0)
+        reached = sum(int(c.reached.sum()) for c in courses)
+        return Assessment(float(loss), gradient, reached, 0.0, tuple(courses))
 
     return trust_region(
-        assess, along_courses(twin, observations, courses_at), theta,
+        assess, along_courses(twin, observations, lambda _, now: list(now.arrival)), theta,
         iterations=EIKONAL_ITERATIONS, tolerance=EIKONAL_TOLERANCE,
     )  # fmt: skip
 

@@ -306,5 +306,6 @@ class Twin(eqx.Module):
 
 
 @eqx.filter_jit
-def activation(model: Twin, theta: Theta, stimulus: Stimulus, beat: int):
-    return model.activation(theta, stimulus, beat)
+def activation(twin: Twin, theta: Theta, stimulus: Stimulus, beat: int):
+    """`Twin.activation`, compiled."""
+    return twin.activation(theta, stimulus, beat)

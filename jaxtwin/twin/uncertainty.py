@@ -72,10 +72,10 @@ def warn_of_unknown(found: list[Combination]) -> None:
     """Says so where more parameters are asked for than the maps can tell apart."""
     known = [c for c in found if c.left < IDENTIFIED]
     if len(known) < len(found):
-        told = "; ".join(str(c) for c in known) or "none"
+        names = "; ".join(str(c) for c in known) or "none"
         warnings.warn(
             f"{len(found)} parameters are asked for ({', '.join(found[0].names)}) and the maps identify "
-            f"{len(known)} of their combinations: {told}. What is given for the rest is the prior. Fix "
+            f"{len(known)} of their combinations: {names}. What is given for the rest is the prior. Fix "
             "the others, or add beats that show them (premature stimuli for recovery)",
             IdentifiabilityWarning, stacklevel=3,
         )  # fmt: skip

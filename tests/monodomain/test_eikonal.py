@@ -159,3 +159,12 @@ def test_eikonal_waves_start_at_their_onset_and_stay_in_their_part():
     assert np.isfinite(found[: len(one.points)]).all()
     assert np.isnan(found[len(one.points) :]).all()
     assert np.isfinite(paths.pull(sp.eye_array(len(found)).tocsr())).all()
+
+
+def test_eikonal_waves_need_a_start_and_a_speed():
+    tensor = np.tile(0.2 * np.eye(2), (len(SHEET.cells), 1, 1))
+    with pytest.raises(jt.InputError, match="no node where a wave starts"):
+        eikonal(SHEET, tensor, 1.0, np.zeros(0, int), np.zeros(0))
+    found, paths = eikonal(SHEET, tensor, 0.0, np.array([5]), np.array([2.0]))
+    assert np.flatnonzero(np.isfinite(found)).tolist() == [5]
+    assert not paths.delay.any()

@@ -1,5 +1,8 @@
 """The stages of a fit: eikonal waves, gradients, and a state from which a killed fit goes on."""
 
+import dataclasses
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,6 +98,9 @@ def test_checkpoints_of_another_fit_are_refused(problem, tmp_path):
     twin.fit(data, sigma_ms=0.5, iterations=0, checkpoint=path)
     with pytest.raises(jt.InputError, match="holds another fit"):
         twin.fit(data.subset(np.arange(len(data.lat_ms)) > 0), sigma_ms=0.5, iterations=0, checkpoint=path)
+    other = eqx.tree_at(lambda t: t.conductivity, twin, dataclasses.replace(twin.conductivity, ceiling=0.9))
+    with pytest.raises(jt.InputError, match="holds another fit"):
+        other.fit(data, sigma_ms=0.5, iterations=0, checkpoint=path)
     path.write_bytes(b"nonsense")
     with pytest.raises(jt.InputError, match="no checkpoint of a fit"):
         twin.fit(data, sigma_ms=0.5, iterations=0, checkpoint=path)
