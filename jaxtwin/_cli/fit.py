@@ -154,7 +154,7 @@ def run_fit(
         posterior = twin.posterior(
             train, fit.theta, rank=case.fit.uncertainty_directions, sigma_ms=case.map.sigma_ms
         )
-        sure = spread(conductivity, posterior)
+        sure = spread(conductivity, posterior, error=twin.error_of_conductivity(fit.theta))
     judged = time.perf_counter()
     _, place = project(heart.mesh, data)
     beats = [twin.predict(fit.theta, k) for k in range(data.maps)]

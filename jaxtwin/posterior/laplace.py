@@ -116,14 +116,26 @@ class Spread(eqx.Module):
     scar: Float[Array, " nodes"]
 
 
-def spread(conductivity: LogConductivity, posterior: Laplace, draws: int = 200, seed: int = 0) -> Spread:
-    """The fields of conductivity and scar over draws from the posterior, beside draws from the prior."""
+def spread(
+    conductivity: LogConductivity,
+    posterior: Laplace,
+    *,
+    error: Float[np.ndarray, " nodes"] | float = 0.0,
+    draws: int = 200,
+    seed: int = 0,
+) -> Spread:
+    """The fields of conductivity and scar over draws from the posterior, beside draws from the prior.
+
+    `error`: standard deviation of log D beside it, as `Twin.error_of_conductivity` has it.
+    """
     prior = Laplace(
         jax.tree.map(jnp.zeros_like, posterior.theta), posterior.directions, jnp.zeros_like(posterior.gain)
     )
     key = jax.random.key(seed)  # the same draws for both, so that their noise cancels in the ratio
     log_d, scar = _fields(conductivity, posterior.sample(key, draws))
     before, _ = _fields(conductivity, prior.sample(key, draws))
+    beside = np.random.default_rng(seed).standard_normal((draws, 1)) * np.broadcast_to(error, log_d.shape[1:])
+    log_d = log_d + jnp.asarray(beside, log_d.dtype)
     low, high = jnp.exp(jnp.quantile(log_d, jnp.asarray([0.05, 0.95], log_d.dtype), axis=0))
     left = jnp.var(log_d, axis=0) / jnp.var(before, axis=0)
     return Spread(

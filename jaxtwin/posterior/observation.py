@@ -46,7 +46,8 @@ class Observation(eqx.Module):
     """One map on the device: where the points are, what was measured, and which points count.
 
     - `index`: of the map. `stimulus`: what starts its wave. `beat`: which activation it shows.
-    - `basis`: (points, terms), of the discrepancy, or None. `mesh_error`: estimated at the points, ms.
+    - `basis`: (points, terms), of the discrepancy, or None. `mesh_error`: (points, terms),
+      what the mesh may have done to the times, or None.
     - `lost`: the share of the points that the estimated numbers have used up.
     """
 
@@ -60,8 +61,17 @@ class Observation(eqx.Module):
     silent: Bool[Array, " points"]
     weight: Float[Array, " points"]
     basis: Float[Array, "points terms"] | None
-    mesh_error: Float[Array, " points"]
+    mesh_error: Float[Array, "points error_terms"] | None
     lost: Float[Array, ""]
+
+    def weighed(self, mesh_error, lost: float) -> "Observation":
+        """With what only a fit can tell."""
+        real = self.lat_ms.dtype
+        error = None if mesh_error is None else jnp.asarray(mesh_error, real)
+        return eqx.tree_at(
+            lambda o: (o.mesh_error, o.lost), self, (error, jnp.asarray(lost, real)),
+            is_leaf=lambda leaf: leaf is None,
+        )  # fmt: skip
 
     @property
     def pulse(self) -> int:

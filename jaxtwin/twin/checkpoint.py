@@ -27,7 +27,7 @@ class Checkpoint(eqx.Module):
 
     stage: int
     theta: Float[np.ndarray, " numbers"]
-    mesh_error: Float[np.ndarray, "maps points"]
+    mesh_error: Float[np.ndarray, "maps points terms"]
     lost: float
     history: tuple[dict[str, float], ...]
     reason: str

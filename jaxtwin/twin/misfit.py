@@ -23,8 +23,8 @@ def aside(theta: Theta, twin: Twin, observation: Observation) -> Float[Array, " 
     total = twin.offset_ms(theta)[observation.index] + jnp.zeros_like(observation.lat_ms)
     if observation.basis is not None:
         total = total + observation.basis @ theta["discrepancy"][observation.index]
-    if twin.mesh_error:
-        total = total + observation.mesh_error * theta["mesh_error"]
+    if observation.mesh_error is not None:
+        total = total + observation.mesh_error @ theta["mesh_error"][observation.index]
     return total
 
 

@@ -135,11 +135,11 @@ def weighed(
     made = []
     for observation, lat in zip(observations, assessment.arrival, strict=True):
         error = observation.mesh_error
-        if twin.mesh_error:
-            of_nodes = twin.error_of(theta, observation.stimulus, lat, observation.beat).of_nodes
-            error = jnp.nan_to_num(observation.place(jnp.asarray(of_nodes, error.dtype)))
-        where = lambda o: (o.mesh_error, o.lost)  # noqa: E731
-        made.append(eqx.tree_at(where, observation, (error, jnp.asarray(lost, error.dtype))))
+        if error is not None:
+            error = observation.place(
+                twin.error_fields(theta, observation.stimulus, lat, observation.beat).T
+            ).T
+        made.append(observation.weighed(error, lost))
     return tuple(made)
 
 
@@ -275,7 +275,8 @@ class Search:
     def _save(self, progress: Progress | None = None) -> None:
         if self.path is None:
             return
-        rows = np.stack([np.asarray(o.mesh_error, np.float64) for o in self.observations])
+        known = [o.mesh_error for o in self.observations if o.mesh_error is not None]
+        rows = np.asarray(known, np.float64)
         theta = np.asarray(ravel_pytree(self.theta)[0], np.float64)
         lost = float(self.observations[0].lost)
         now = Checkpoint(self.stage, theta, rows, lost, self.history, self.reason, progress)
@@ -288,8 +289,7 @@ class Search:
         self.reason, self.progress = saved.reason, saved.progress
         flat, back = ravel_pytree(self.theta)
         self.theta = back(jnp.asarray(saved.theta, flat.dtype))
-        where = lambda o: (o.mesh_error, o.lost)  # noqa: E731
+        rows = saved.mesh_error if len(saved.mesh_error) else [None] * len(self.observations)
         self.observations = tuple(
-            eqx.tree_at(where, o, (jnp.asarray(row, flat.dtype), jnp.asarray(saved.lost, flat.dtype)))
-            for o, row in zip(self.observations, saved.mesh_error, strict=True)
+            o.weighed(row, saved.lost) for o, row in zip(self.observations, rows, strict=True)
         )

@@ -39,9 +39,17 @@ from ..posterior import (
     StudentT,
     Theta,
     clock,
+    field,
+    matern_modes,
 )
 
 EIKONAL_ROUNDS = 5  # two more than those that begin with a soft border of scar
+ERROR_LEVEL, ERROR_VARIATION, ERROR_MODES = (
+    0.6,
+    0.5,
+    9,
+)  # of the estimated error of the mesh, see `error_basis`
+SHORT_MS = 5.0  # of a run, below which its relative error is not taken
 OFFSET_SD = 20.0  # ms, prior of the unknown constant between the clock of a map and the stimulus
 
 
@@ -54,7 +62,8 @@ class Twin(eqx.Module):
     - `ionic_sd`: cell parameters to estimate, with the prior standard deviations of their logarithms.
     - `discrepancy`: (nodes, terms), a field of activation times that each map may have beside the model, with
       its standard deviation (ms) in it: what no conductivity explains is then not forced upon it.
-    - `mesh_error`: let maps have the estimated error of the mesh, times one unknown factor of order 1.
+    - `error_basis`: (nodes, terms), of the unknown factor with which each map has the estimated error of the
+      mesh; None without (`mesh_error=False`).
     """
 
     mesh: Mesh
@@ -70,9 +79,9 @@ class Twin(eqx.Module):
     likelihood: StudentT
     adjoint: AbstractAdjoint
     discrepancy: Float[Array, "nodes terms"] | None
+    error_basis: Float[Array, "nodes error_terms"] | None
     beats: tuple[int, ...] = eqx.field(static=True)
     ionic_sd: tuple[tuple[str, float], ...] = eqx.field(static=True)
-    mesh_error: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -98,7 +107,8 @@ class Twin(eqx.Module):
         self.fibres = jnp.asarray(mesh.fibres, real)
         shear = conductivity.anisotropy(conductivity.mean())[1]
         self.across = None if shear is None else jnp.asarray(across_fibres(mesh), real)
-        self.times, self.discrepancy, self.mesh_error = times, discrepancy, mesh_error
+        self.times, self.discrepancy = times, discrepancy
+        self.error_basis = error_basis(mesh).astype(real) if mesh_error else None
         self.beats = tuple(beats or (0,) * len(stimuli))
         each = zip(stimuli, self.beats, strict=True)
         self.clocks = tuple(clock(mesh, stimulus, beat, real) for stimulus, beat in each)
@@ -126,8 +136,8 @@ class Twin(eqx.Module):
         """The middle of the prior: conductivity, one time offset per map, the noise scale, and the rest."""
         real, maps = self.space.mass.dtype, len(self.stimuli)
         nuisance = {"offset": jnp.zeros(maps, real), "noise": jnp.zeros((), real)}
-        if self.mesh_error:
-            nuisance["mesh_error"] = jnp.zeros((), real)
+        if self.error_basis is not None:
+            nuisance["mesh_error"] = jnp.zeros((maps, self.error_basis.shape[1]), real)
         if self.discrepancy is not None:
             nuisance["discrepancy"] = jnp.zeros((maps, self.discrepancy.shape[1]), real)
         if self.ionic_sd:
@@ -182,7 +192,8 @@ class Twin(eqx.Module):
         """
         lat = activation(self, theta, self.stimuli[map_index], self.beats[map_index])
         beside = self.offset_ms(theta)[map_index] + self.discrepancy_ms(theta, map_index)
-        beside = beside + self._mesh_error_ms(theta, self.stimuli[map_index], lat, self.beats[map_index])
+        own = None if self.error_basis is None else theta["mesh_error"][map_index]
+        beside = beside + self._mesh_error_ms(theta, own, self.stimuli[map_index], lat, self.beats[map_index])
         return lat - self.clocks[map_index].since(lat) + beside
 
     def numerical_error(self, theta: Theta, map_index: int = 0) -> NumericalError:
@@ -195,19 +206,45 @@ class Twin(eqx.Module):
         tissue = self.tissue(theta, stimulus)
         return numerical_error(tissue, self.times, np.asarray(lat), stepper=self.stepper, beat=beat)
 
-    def _mesh_error_ms(self, theta: Theta, stimulus: Stimulus, lat, beat: int) -> Float[Array, " nodes"]:
-        if not self.mesh_error or float(theta["mesh_error"]) == 0.0:
-            return jnp.zeros_like(lat)
+    def error_fields(
+        self, theta: Theta, stimulus: Stimulus, lat, beat: int
+    ) -> Float[Array, "nodes error_terms"]:
+        """What the mesh may have done to the simulated activation `lat` of a beat: fields of times, ms."""
+        assert self.error_basis is not None
         error = jnp.asarray(self.error_of(theta, stimulus, lat, beat).of_nodes, lat.dtype)
-        return jnp.nan_to_num(error) * theta["mesh_error"]
+        return jnp.nan_to_num(error)[:, None] * self.error_basis
+
+    def error_of_conductivity(self, theta: Theta) -> Float[np.ndarray, " nodes"]:
+        """Standard deviation of log D that the edges of the mesh leave, at the nodes; 0 without mesh error.
+
+        Speed goes with the root of D, so that it is twice the relative error of the time for which a wave has
+        run, in the mean over the maps. What `error_basis` finds is not taken off: an error that all maps have
+        alike cannot be told from tissue.
+        """
+        if self.error_basis is None:
+            return np.zeros(self.space.nodes)
+        shares = []
+        for stimulus, beat in zip(self.stimuli, self.beats, strict=True):
+            lat = np.asarray(activation(self, theta, stimulus, beat), np.float64)
+            run = np.maximum(lat - np.nanmin(lat), SHORT_MS)
+            shares.append(2.0 * self.error_of(theta, stimulus, lat, beat).of_nodes / run)
+        reached = np.isfinite(shares)
+        return np.where(reached, shares, 0.0).sum(axis=0) / np.maximum(reached.sum(axis=0), 1)
+
+    def _mesh_error_ms(self, theta: Theta, own, stimulus: Stimulus, lat, beat: int) -> Float[Array, " nodes"]:
+        if own is None or not np.asarray(own).any():
+            return jnp.zeros_like(lat)
+        return self.error_fields(theta, stimulus, lat, beat) @ own
 
     def foretell(self, theta: Theta, stimulus: Stimulus) -> Float[Array, " nodes"]:
         """Activation times for a stimulus that was not mapped, ms on its clock, NaN where no wave comes.
 
-        With the share of the error of the mesh that the maps have shown: a fit to them makes up for the rest.
+        With the share of the error of the mesh that the maps have shown in the mean: a fit to them makes up
+        for the rest.
         """
         lat = activation(self, theta, stimulus, 0)
-        return lat + self._mesh_error_ms(theta, stimulus, lat, 0)
+        shown = None if self.error_basis is None else theta["mesh_error"].mean(axis=0)
+        return lat + self._mesh_error_ms(theta, shown, stimulus, lat, 0)
 
     def observations(self, data: MappingData, sigma_ms: float = 2.0) -> tuple[Observation, ...]:
         """One `Observation` per map, all of the same length so that one compiled program serves all.
@@ -243,10 +280,11 @@ class Twin(eqx.Module):
 
     def _observation(self, k: int, place, lat, sigma, silent, weight) -> Observation:
         basis = None if self.discrepancy is None else place(self.discrepancy.T).T
-        nothing = jnp.zeros_like(lat)
+        terms = None if self.error_basis is None else self.error_basis.shape[1]
+        nothing = None if terms is None else jnp.zeros((len(lat), terms), lat.dtype)
         return Observation(
             jnp.asarray(k), self.stimuli[k], self.beats[k], place, self.clocks[k], lat, sigma, silent,
-            weight, basis, nothing, nothing[0],
+            weight, basis, nothing, jnp.zeros((), lat.dtype),
         )  # fmt: skip
 
     def fit(
@@ -303,6 +341,19 @@ class Twin(eqx.Module):
         from .uncertainty import told
 
         return told(self, data, theta or self.mean(), sigma_ms)
+
+
+def error_basis(mesh: Mesh) -> Float[Array, "nodes error_terms"]:
+    """Of the unknown factor with which a map has the estimated error of the mesh: a level and a smooth field.
+
+    The estimate is a size. On a sheet with edges of 1 mm the true error was -0.4 to 1.0 times it, as the
+    wave runs along or across the diagonals of the cells, and what such a factor leaves was half as large.
+    """
+    count = min(ERROR_MODES, len(mesh.points) // 3)
+    smooth = matern_modes(
+        mesh, correlation_length=0.5 * float(np.ptp(mesh.points, axis=0).max()), count=count
+    )
+    return field(smooth, ERROR_VARIATION, ERROR_LEVEL)
 
 
 @eqx.filter_jit

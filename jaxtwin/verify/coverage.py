@@ -66,6 +66,7 @@ def small_sheet(
             mesh, ionic=cells, times=times,
             conductivity=LogConductivity(basis, reference=0.25, floor=0.02, ceiling=1.2, ratio=3.0),
             stimuli=tuple(pulse(in_sphere(mesh, s, 2.0), len(mesh.points)) for s in sites),
+            mesh_error=truth_edge != edge,
         )  # fmt: skip
 
     fine = mesh if truth_edge == edge else sheet(20.0, 20.0, truth_edge, fibre_angle=0.5, distortion=0.1)
@@ -81,7 +82,7 @@ def drawn(problem: Problem, outliers: float, random: np.random.Generator) -> tup
         lambda leaf: jnp.asarray(random.standard_normal(leaf.shape), leaf.dtype), twin.mean()
     )
     # the noise is that of the likelihood; errors of a mesh are none that it makes on itself
-    none = {name: jnp.zeros_like(theta[name]) for name in ("noise", "mesh_error")}
+    none = {name: jnp.zeros_like(leaf) for name, leaf in theta.items() if name in ("noise", "mesh_error")}
     theta = theta | none | {"offset": CLOCK * theta["offset"]}
     place = locate(twin.mesh, problem.points)
     lat = np.stack([np.asarray(place(twin.predict(theta, k))) for k in range(maps)])
@@ -118,7 +119,7 @@ def coverage(
         fit = twin.fit(data, sigma_ms=problem.sigma_ms, iterations=20, tolerance=0.02)
         posterior = twin.posterior(data, fit.theta, rank=10, sigma_ms=problem.sigma_ms)
         found, slope = _log_d(twin, fit.theta, jnp.asarray(probes))
-        sd = posterior.sd_of(np.asarray(slope))
+        sd = np.hypot(posterior.sd_of(np.asarray(slope)), twin.error_of_conductivity(fit.theta)[probes])
         true = np.asarray(at_truth(jnp.log(problem.truth.conductivity.diffusivity(theta))))
         scores.append((true - np.asarray(found)) / sd)
         report(done, scores)

@@ -96,6 +96,17 @@ def test_spread_at_nodes_of_a_single_number():
     assert not np.asarray(found.scar).any()
 
 
+def test_spread_takes_what_the_mesh_leaves_of_the_conductivity():
+    nodes = 5
+    conductivity = jt.LogConductivity(jt.uniform(nodes, 0.5), reference=0.2, floor=1e-4, ceiling=1e3)
+    posterior = laplace(
+        {"conductivity": jnp.asarray([0.4])}, lambda v: {"conductivity": 99.0 * v["conductivity"]}
+    )
+    error = np.linspace(0.0, 0.12, nodes)
+    found = spread(conductivity, posterior, error=error, draws=4000)
+    np.testing.assert_allclose(found.log_sd, np.hypot(0.05, error), rtol=0.05)
+
+
 def test_spread_where_the_data_say_nothing_is_that_of_the_prior():
     nodes = 5
     conductivity = jt.LogConductivity(

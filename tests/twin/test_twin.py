@@ -162,9 +162,33 @@ def test_a_map_without_a_point_does_not_stop_the_others(uniform):
 def test_predictions_are_what_the_fit_compares_with_the_map(uniform):
     """With the share of the error of the mesh that was found: the misfit of `predict` is that of the fit."""
     twin, _, data, fit = uniform
-    assert abs(float(fit.theta["mesh_error"])) > 0.01
+    assert np.abs(fit.theta["mesh_error"]).max() > 0.01
     gap = np.concatenate([twin.predict(fit.theta, k) for k in range(2)]) - data.lat_ms
     assert np.sqrt(np.mean(gap**2)) == pytest.approx(fit.assessment.rmse_ms, rel=1e-3)
+
+
+def test_the_error_of_the_mesh_is_a_factor_times_its_estimate(uniform):
+    """Each map has its own: one unit of the level of the first moves its times by 0.6 of the estimate."""
+    twin, truth, _, _ = uniform
+    moved = truth | {"mesh_error": truth["mesh_error"].at[0, 0].set(1.0)}
+    expected = 0.6 * twin.numerical_error(truth, 0).of_nodes
+    np.testing.assert_allclose(twin.predict(moved, 0) - twin.predict(truth, 0), expected, atol=1e-6)
+    np.testing.assert_array_equal(twin.predict(moved, 1), twin.predict(truth, 1))
+    # where nothing was measured the maps' mean stands in
+    unseen = twin.foretell(moved, twin.stimuli[0]) - twin.foretell(truth, twin.stimuli[0])
+    np.testing.assert_allclose(unseen, expected / 2.0, atol=1e-6)
+
+
+def test_what_the_mesh_leaves_of_the_conductivity_is_twice_the_relative_error_of_times(uniform):
+    twin, truth, _, _ = uniform
+    found = twin.error_of_conductivity(truth)
+    times = [np.asarray(twin.predict(truth, k)) for k in range(2)]
+    late = np.min([t - t.min() for t in times], axis=0) > 5.0
+    shares = [
+        2.0 * twin.numerical_error(truth, k).of_nodes[late] / (t[late] - t.min()) for k, t in enumerate(times)
+    ]
+    np.testing.assert_allclose(found[late], np.mean(shares, axis=0), rtol=1e-4)
+    assert not make(jt.uniform(NODES), mesh_error=False).error_of_conductivity(truth).any()
 
 
 def test_an_unknown_optimiser_is_refused(uniform):
