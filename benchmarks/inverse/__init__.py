@@ -1,9 +1,9 @@
 """conductivity and scar from maps whose truth is known: errors, intervals, predictions"""
 
-from .atrium import real_map
 from .fibres import fibres
 from .intervals import covered
 from .limits import null_space, refusals
+from .real_map import real_map
 from .sheet import sheet
 
 BENCHMARKS = {

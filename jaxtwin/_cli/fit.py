@@ -149,12 +149,10 @@ def run_fit(
         report=lambda i, a: progress(i, case.fit.iterations + EIKONAL_ROUNDS, a),
     )  # fmt: skip
     fitted = time.perf_counter()
-    sure = None
-    if case.fit.uncertainty_directions:
-        posterior = twin.posterior(
-            train, fit.theta, rank=case.fit.uncertainty_directions, sigma_ms=case.map.sigma_ms
-        )
-        sure = spread(conductivity, posterior, error=twin.error_of_conductivity(fit.theta))
+    posterior = twin.posterior(
+        train, fit.theta, rank=case.fit.uncertainty_directions, sigma_ms=case.map.sigma_ms
+    )
+    sure = spread(conductivity, posterior, error=twin.error_of_conductivity(fit.theta))
     judged = time.perf_counter()
     _, place = project(heart.mesh, data)
     beats = [twin.predict(fit.theta, k) for k in range(data.maps)]
@@ -184,7 +182,7 @@ def run_fit(
         "diffusivity_mm2_per_ms": percentiles(d),
         "conductivity_S_per_m": percentiles(conductivity_from_diffusivity(d)),
         "speed_mm_per_ms": percentiles(np.asarray(ionic.speed(d))),
-        "uncertainty": None if sure is None else uncertainty(posterior, sure, mass),
+        "uncertainty": uncertainty(posterior, sure, mass),
         "scar_fraction": float(np.average(scar > 0.5, weights=mass)) if case.fit.scar else None,
         "iterations": len(fit.history) - 1, "ended": fit.reason, "loss": fit.assessment.loss,
         "nodes": len(heart.mesh.points), "steps": twin.times.steps, "stages": twin.stepper.stages,
@@ -274,17 +272,13 @@ def _write(folder: Path, heart, twin, data, predicted, nodes, d, scar, sets, fit
     }
     fields = {"diffusivity_mm2_per_ms": d, "conductivity_S_per_m": conductivity_from_diffusivity(d)}
     fields |= {"speed_mm_per_ms": np.asarray(twin.ionic.speed(d)), "original_node": heart.origin}
-    if sure is not None:
-        fields |= {
-            "log_conductivity_sd": np.asarray(sure.log_sd),
-            "information": np.asarray(sure.information),
-        }
-        ends = {"p5": sure.low, "p95": sure.high}
-        fields |= {
-            f"conductivity_{name}_S_per_m": conductivity_from_diffusivity(np.asarray(end))
-            for name, end in ends.items()
-        }
-    if sure is not None and scar is not None:
+    fields |= {"log_conductivity_sd": np.asarray(sure.log_sd), "information": np.asarray(sure.information)}
+    ends = {"p5": sure.low, "p95": sure.high}
+    fields |= {
+        f"conductivity_{name}_S_per_m": conductivity_from_diffusivity(np.asarray(end))
+        for name, end in ends.items()
+    }
+    if scar is not None:
         fields |= {"scar_probability": np.asarray(sure.scar)}
     write_vtkhdf(
         folder / "result.vtkhdf", mesh, times_ms=np.asarray([0.0]), provenance=record,
@@ -300,8 +294,7 @@ def _write(folder: Path, heart, twin, data, predicted, nodes, d, scar, sets, fit
         folder / "activation.png",
     )
     save_figure(conductivity_map(mesh, d), folder / "conductivity.png")
-    if sure is not None:
-        save_figure(information_map(mesh, np.asarray(sure.information)), folder / "information.png")
+    save_figure(information_map(mesh, np.asarray(sure.information)), folder / "information.png")
     if scar is not None:
         save_figure(scar_map(mesh, scar), folder / "scar.png")
     save_figure(

@@ -45,7 +45,7 @@ def at_once(maps: int) -> int:
     return min(maps, os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
 
 
-def of_each(work: Callable, observations: tuple[Observation, ...]) -> list:
+def of_each(work: Callable, observations: tuple) -> list:
     """`work` done for every map. On a CPU as many at once as there are cores, since one beat keeps one core
     busy; elsewhere one after another, in the memory of one gradient."""
     with ThreadPoolExecutor(at_once(len(observations))) as pool:
@@ -126,21 +126,26 @@ def weighed(
     theta: Theta,
     assessment: Assessment,
     courses: list[Course],
+    afresh: bool = True,
 ) -> tuple[Observation, ...]:
     """The observations with what only a fit can tell: the error of the mesh at the points, and the share of
-    the points that the numbers they determine used up, which makes residuals smaller than noise."""
+    the points that the numbers they determine used up, which makes residuals smaller than noise.
+
+    The error costs a simulation; where not wanted `afresh`, what is there of it is kept.
+    """
     known = curvature(twin, theta, observations, courses)
     used = float(np.trace(np.linalg.solve(np.eye(len(known)) + known, known)))
     lost = min(used / max(assessment.captured, 1), 0.9)
-    made = []
-    for observation, lat in zip(observations, assessment.arrival, strict=True):
-        error = observation.mesh_error
-        if error is not None:
-            error = observation.place(
-                twin.error_fields(theta, observation.stimulus, lat, observation.beat).T
-            ).T
-        made.append(observation.weighed(error, lost))
-    return tuple(made)
+
+    def of_mesh(one: tuple[Observation, Any]):
+        observation, lat = one
+        if observation.mesh_error is None or (observation.mesh_error.any() and not afresh):
+            return observation.mesh_error
+        fields = twin.error_fields(theta, observation.stimulus, lat, observation.beat)
+        return observation.place(fields.T).T
+
+    errors = of_each(of_mesh, tuple(zip(observations, assessment.arrival, strict=True)))
+    return tuple(o.weighed(error, lost) for o, error in zip(observations, errors, strict=True))
 
 
 def _eikonal_fit(twin: Twin, observations, theta: Theta, more: list) -> Fit:
@@ -224,7 +229,7 @@ class Search:
             jnp.nan_to_num(at_points(o, lat) - course.predicted)
             for o, lat, course in zip(self.observations, now.arrival, courses, strict=True)
         ]
-        self.observations = weighed(twin, self.observations, self.theta, now, courses)
+        self.observations = weighed(twin, self.observations, self.theta, now, courses, afresh=False)
         fit = _eikonal_fit(twin, self.observations, self.theta, more)
         moved = jax.tree.map(jnp.subtract, fit.theta, self.theta)
         step = float(jnp.linalg.norm(ravel_pytree(moved)[0]))

@@ -342,6 +342,19 @@ class Twin(eqx.Module):
 
         return told(self, data, theta or self.mean(), sigma_ms)
 
+    def cramer_rao(
+        self, data: MappingData, theta: Theta | None = None, *, sigma_ms: float = 2.0
+    ) -> dict[str, float]:
+        """The least standard deviation of log D and of the logarithms of the parameters in `ionic_sd` that an
+        unbiased estimate can have, all of them estimated together, with Gaussian noise and without a prior.
+
+        For changes that are the same everywhere, with the offset of each map free, at `theta`. Infinite where
+        the maps do not tell a parameter from the others.
+        """
+        from .uncertainty import cramer_rao
+
+        return cramer_rao(self, data, theta or self.mean(), sigma_ms)
+
 
 def error_basis(mesh: Mesh) -> Float[Array, "nodes error_terms"]:
     """Of the unknown factor with which a map has the estimated error of the mesh: a level and a smooth field.

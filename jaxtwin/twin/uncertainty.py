@@ -12,9 +12,10 @@ from ..observe import MappingData
 from ..posterior import Combination, Laplace, Observation, Theta, combinations, laplace
 from .course import curvature
 from .misfit import curvature_product, derivative_by_globals, residual
-from .search import objective, simulated_courses, weighed
+from .search import simulated, simulated_courses, weighed
 from .twin import Twin
 
+ROUNDING = 1e-9  # of the largest eigenvalue of the information
 IDENTIFIED = 0.1  # posterior over prior variance, below which a combination of parameters is known
 
 
@@ -25,7 +26,7 @@ class IdentifiabilityWarning(UserWarning):
 def posterior(twin: Twin, data: MappingData, theta: Theta, rank: int, sigma_ms: float) -> Laplace:
     """See `Twin.posterior`."""
     observations = twin.observations(data, sigma_ms)
-    assessment = objective(twin, observations)(theta)
+    assessment = simulated(twin, observations, theta)
     courses = simulated_courses(twin, theta, observations, assessment.arrival)
     observations = weighed(twin, observations, theta, assessment, courses)
     observations = _sandwiched(twin, observations, theta, assessment.arrival)
@@ -46,7 +47,9 @@ def _sandwiched(twin: Twin, observations: tuple[Observation, ...], theta: Theta,
     residuals = np.concatenate(
         [np.asarray(residual(theta, twin, o, lat)) for o, lat in zip(observations, arrival, strict=True)]
     )
-    share = twin.likelihood.efficiency(residuals[np.isfinite(residuals)])
+    # a fit makes residuals smaller than errors, by the numbers that it used up
+    errors = residuals[np.isfinite(residuals)] / np.sqrt(1.0 - float(observations[0].lost))
+    share = twin.likelihood.efficiency(errors)
     return tuple(
         eqx.tree_at(lambda o: o.weight, o, jnp.where(o.silent, o.weight, share * o.weight))
         for o in observations
@@ -55,6 +58,25 @@ def _sandwiched(twin: Twin, observations: tuple[Observation, ...], theta: Theta,
 
 def told(twin: Twin, data: MappingData, theta: Theta, sigma_ms: float) -> list[Combination]:
     """See `Twin.combinations`."""
+    names, rows = _globals(twin, data, theta, sigma_ms)
+    return combinations(names, rows, np.asarray([1.0, *(sd for _, sd in twin.ionic_sd)]))
+
+
+def cramer_rao(twin: Twin, data: MappingData, theta: Theta, sigma_ms: float) -> dict[str, float]:
+    """See `Twin.cramer_rao`."""
+    names, rows = _globals(twin, data, theta, sigma_ms)
+    gain, vectors = np.linalg.eigh(rows.T @ rows)
+    with np.errstate(divide="ignore"):
+        spread = np.where(gain > ROUNDING * gain.max(initial=0.0), 1.0 / gain, np.inf)
+    # a parameter with any part in what is not told at all has no bound
+    share = np.where(vectors**2 > ROUNDING, vectors**2, 0.0)
+    square = np.where(share > 0.0, share * spread[None], 0.0).sum(axis=1)
+    return dict(zip(names, np.sqrt(square).tolist(), strict=True))
+
+
+def _globals(twin: Twin, data: MappingData, theta: Theta, sigma_ms: float):
+    """Names of D and the cell parameters, and what a change of their logarithms does to each point over its
+    noise, with the offset of each map free: the square of this is the Fisher information."""
     rows = []
     for observation in twin.observations(data, sigma_ms):
         dense = np.asarray(observation.dense)
@@ -64,8 +86,7 @@ def told(twin: Twin, data: MappingData, theta: Theta, sigma_ms: float) -> list[C
             continue
         sigma = float(np.median(np.asarray(observation.sigma_ms)[dense]))
         rows.append((slope - slope.mean(axis=0)) / sigma)
-    names = ("D", *(name for name, _ in twin.ionic_sd))
-    return combinations(names, np.concatenate(rows), np.asarray([1.0, *(sd for _, sd in twin.ionic_sd)]))
+    return ("D", *(name for name, _ in twin.ionic_sd)), np.concatenate(rows)
 
 
 def warn_of_unknown(found: list[Combination]) -> None:

@@ -73,12 +73,15 @@ def test_the_posterior_is_that_of_the_linearised_twin(uniform):
         [(predicted(moved(n, p, 1e-4)) - predicted(moved(n, p, -1e-4))) / 2e-4 for n, p in numbers], axis=1
     )
     scale = 0.2 * float(np.exp(theta["noise"]))
-    share = twin.likelihood.efficiency((predicted(theta) - data.lat_ms) / scale)
+    points = len(data.lat_ms)
+    gain = np.append(np.linalg.eigvalsh(slope.T @ slope * 5.0 / 7.0 / scale**2), points * 8.0 / 7.0)
+    lost = (gain / (1.0 + gain)).sum() / points
+    share = twin.likelihood.efficiency((predicted(theta) - data.lat_ms) / scale / np.sqrt(1.0 - lost))
     each = 5.0 / 7.0 * share / scale**2
     exact = np.diag(np.linalg.inv(np.eye(3) + slope.T @ slope * each))
     np.testing.assert_allclose([found[n][p] for n, p in numbers], exact, rtol=1e-3)
     assert float(found["noise"]) == pytest.approx(
-        1.0 / (1.0 + share * len(data.lat_ms) * 8.0 / 7.0), rel=1e-6
+        1.0 / (1.0 + share * points * 8.0 / 7.0), rel=1e-6
     )
 
 

@@ -1,0 +1,95 @@
+"""Problem C: D and the times of the cell from arrival times of premature beats, beside their bound."""
+
+from typing import Any
+
+EDGE = 0.5  # mm, of the strip that is fitted; the truth has half of it
+SIZE = (20.0, 10.0)  # mm
+INTERVALS = (290.0, 310.0, 340.0, 400.0)  # ms from the first stimulus to the premature one
+POINTS = 60
+SD = 0.25  # a priori, of the logarithm of each
+NAMES = ("tau_in", "tau_out", "tau_open", "tau_close")
+SEEDS = range(5)
+
+
+def strip(edge: float, reference: float = 0.25):
+    """A twin of D and four times, one regular beat and one after each interval."""
+    import jaxtwin as jt
+
+    mesh = jt.sheet(*SIZE, edge, fibre_angle=0.4)
+    nodes = len(mesh.points)
+    site = jt.in_sphere(mesh, [0.0, 0.0], 2.0)
+    first = jt.pulse(site, nodes)
+    premature = tuple(first + jt.pulse(site, nodes, onset=interval) for interval in INTERVALS)
+    return jt.Twin(
+        mesh, ionic=jt.MitchellSchaeffer(), times=jt.Times(500.0, 0.25), mesh_error=False,
+        conductivity=jt.LogConductivity(
+            jt.uniform(nodes, SD), reference=reference, floor=0.02, ceiling=1.5, ratio=3.0
+        ),
+        ionic_sd=dict.fromkeys(NAMES, SD), stimuli=(first, *premature),
+        beats=(0, *(1 for _ in INTERVALS)), likelihood=jt.StudentT(degrees=1000.0),
+    )  # fmt: skip
+
+
+def one(seed: int, noise_ms: float) -> dict[str, Any]:
+    """One truth from the prior: what each logarithm is off by, beside its bound and its posterior."""
+    import warnings
+
+    import jax.numpy as jnp
+    import numpy as np
+
+    import jaxtwin as jt
+    from jaxtwin.fem import locate
+
+    random = np.random.default_rng(seed)
+    # where the premature wave blocks there is nothing to fit: such truths are not drawn
+    fine = strip(EDGE / 2)
+    while True:
+        z = random.standard_normal(5)
+        truth = fine.mean() | {"conductivity": jnp.asarray(z[:1]), "cells": jnp.asarray(z[1:])}
+        truth = {name: jnp.asarray(leaf, fine.space.mass.dtype) for name, leaf in truth.items()}
+        lat = np.stack([np.asarray(fine.predict(truth, k)) for k in range(1 + len(INTERVALS))])
+        if np.isfinite(lat).all():
+            break
+    points = random.uniform([0.0, 0.0], SIZE, (POINTS, 2))
+    place = locate(fine.mesh, points)
+    clean = np.stack([np.asarray(place(jnp.asarray(row))) for row in lat])
+    maps = len(clean)
+    data = jt.MappingData(
+        np.tile(points, (maps, 1)), (clean + noise_ms * random.standard_normal(clean.shape)).ravel(),
+        map_index=np.repeat(np.arange(maps), POINTS), names=tuple(f"beat {k + 1}" for k in range(maps)),
+    )  # fmt: skip
+    twin, sigma = strip(EDGE), noise_ms or 0.05
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jt.twin.IdentifiabilityWarning)
+        fit = twin.fit(data, sigma_ms=sigma, iterations=30, eikonal_rounds=0)
+    posterior = twin.posterior(data, fit.theta, sigma_ms=sigma)
+    bound = twin.cramer_rao(data, truth, sigma_ms=sigma)
+    left = posterior.variance()
+    found = np.concatenate([fit.theta["conductivity"], fit.theta["cells"]])
+    sd = SD * np.sqrt(np.concatenate([left["conductivity"], left["cells"]]))
+    rows = zip(("D", *NAMES), SD * (found - z), bound.values(), sd, strict=True)
+    return {
+        "seed": seed, "noise_ms": noise_ms, "iterations": len(fit.history) - 1, "ended": fit.reason,
+        "rmse_fit_ms": fit.assessment.rmse_ms,
+        "parameters": {
+            name: {"error": float(np.expm1(off)), "cramer_rao": float(least), "posterior_sd": float(s)}
+            for name, off, least, s in rows
+        },
+    }  # fmt: skip
+
+
+def restitution(noise_ms: float) -> dict[str, Any]:
+    """Five truths: mean size of the relative errors of five parameters, and the bounds beside them."""
+    import numpy as np
+
+    runs = [one(seed, noise_ms) for seed in SEEDS]
+    names = ("D", *NAMES)
+    off = {n: [abs(run["parameters"][n]["error"]) for run in runs] for n in names}
+    least = {n: [run["parameters"][n]["cramer_rao"] for run in runs] for n in names}
+    score = [p["error"] / p["posterior_sd"] for run in runs for p in run["parameters"].values()]
+    return {
+        "mean_error": float(np.mean(list(off.values()))),
+        "mean_error_of": {n: float(np.mean(off[n])) for n in names},
+        "median_cramer_rao_of": {n: float(np.median(least[n])) for n in names},
+        "score_rms": float(np.sqrt(np.mean(np.square(score)))), "runs": runs,
+    }  # fmt: skip
