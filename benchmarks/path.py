@@ -63,7 +63,8 @@ def _jaxtwin(folder: Path, *words: str) -> float:
     return time.perf_counter() - begin
 
 
-def _case(folder: Path, command: str, text: str) -> dict[str, Any]:
+def run_in(folder: Path, command: str, text: str) -> dict[str, Any]:
+    """The summary of a case in `folder`, with its wall time; the result stays in `folder / "result"`."""
     (folder / "case.toml").write_text(text)
     seconds = _jaxtwin(folder, command, str(folder))
     summary = json.loads((folder / "result" / "summary.json").read_text())
@@ -75,7 +76,7 @@ def run_case(command: str, text: str, needs: str) -> dict[str, Any]:
     """The summary of a case in an empty folder, with its wall time; `needs` a folder of real files."""
     _need(DATA / needs)
     with tempfile.TemporaryDirectory() as folder:
-        return _case(Path(folder), command, text)
+        return run_in(Path(folder), command, text)
 
 
 def _need(path: Path) -> Path:

@@ -1,5 +1,6 @@
 """conductivity and scar from maps whose truth is known: errors, intervals, predictions"""
 
+from .atrium import atrium
 from .fibres import fibres
 from .intervals import covered
 from .limits import null_space, refusals
@@ -7,6 +8,7 @@ from .real_map import real_map
 from .sheet import sheet
 
 BENCHMARKS = {
+    "atrium": atrium,
     "null-space": null_space,
     "refusals": refusals,
     "fibres-clean": lambda: fibres(0.0),

@@ -91,9 +91,12 @@ class Space(eqx.Module):
             object.__setattr__(other, name, value)
         return other
 
-    def to_cells(self, values: Float[Array, " nodes"]) -> Float[Array, " cells"]:
-        """The mean over the corners of each cell."""
-        return values[self.cells].mean(axis=1)
+    def to_cells(
+        self, values: Float[Array, " nodes"], cells: Int[Array, " some"] | None = None
+    ) -> Float[Array, " some"]:
+        """The mean over the corners of each cell, or of those `cells` alone."""
+        corners = self.cells if cells is None else self.cells[cells]
+        return values[corners].mean(axis=1)
 
 
 def edges_of(mesh: Mesh) -> tuple[Int[np.ndarray, "edges two"], Int[np.ndarray, "terms edges"]]:

@@ -3,18 +3,19 @@
 import heapq
 import inspect
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import numba
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
-from scipy.sparse.linalg import splu
 
 from .._results import InputError
 from ..anatomy import Mesh
 from ..fem.p1 import p1_gradients
+
+DUST = 1e-9  # share of a ray that is not followed
+SWEEPS = 100
 
 
 def _compiled(function: Callable) -> Callable:
@@ -36,20 +37,25 @@ class Rays(eqx.Module):
 
     - `cell`: through which the front came to a node. `slope`: grad T in it, ms/mm.
     - `delay`: ms between that point and the node; 0 at nodes where a wave starts or none comes.
+    - `before`, `weights`: the corners of that cell, and a_ij. `order`: of the nodes in time.
     """
 
     cell: Int[np.ndarray, " nodes"]
     slope: Float[np.ndarray, "nodes dim"]
     delay: Float[np.ndarray, " nodes"]
+    before: Int[np.ndarray, "nodes corners"]
+    weights: Float[np.ndarray, "nodes corners"]
     order: Int[np.ndarray, " nodes"]
-    solver: Any = eqx.field(static=True)
 
-    def pull(self, rows: sp.csr_array) -> Float[np.ndarray, "points nodes"]:
-        """d(rows T)/dq: (points, nodes), for weights `rows` of the nodes."""
-        dense = rows.toarray()
-        solved = self.solver.solve(np.ascontiguousarray(dense.T[self.order]), "T")
-        dense[:, self.order] = solved.T
-        return -dense * self.delay[None]
+    def pull(self, rows: sp.csr_array) -> sp.csr_array:
+        """d(rows T)/dq: (points, nodes), for weights `rows` of the nodes; zero away from the rays."""
+        place = np.empty_like(self.order)
+        place[self.order] = np.arange(len(place))
+        ends, nodes, share = _trace(
+            rows.indptr.astype(np.int64), rows.indices.astype(np.int64), rows.data.astype(np.float64),
+            self.before.astype(np.int64), self.weights, self.order, place,
+        )  # fmt: skip
+        return sp.csr_array((-share * self.delay[nodes], nodes, ends), shape=rows.shape)
 
 
 def rays(
@@ -96,15 +102,59 @@ def rays(
 
 
 def _chained(before, weights, time, cell, slope, delay) -> Rays:
-    count, corners = before.shape
-    chain = sp.csr_array(
-        (weights.ravel(), before.ravel(), np.arange(count + 1) * corners), shape=(count,) * 2
-    )
     order = np.argsort(np.where(np.isfinite(time), time, np.inf), kind="stable")
-    system = sp.csc_array((sp.eye_array(count) - chain).tocsr()[order][:, order])
-    # lower triangular as it stands, or nearly: the factors cost nothing
-    solver = splu(system, permc_spec="NATURAL", diag_pivot_thresh=0.0)
-    return Rays(cell, slope, delay, order, solver)
+    return Rays(cell, slope, delay, before, weights, order)
+
+
+@_compiled
+def _trace(ends, nodes, values, before, weights, order, place):
+    """Follows each row back along its rays: what share of it passes through each node, in rows of a CSR.
+
+    From the latest node to the first, once: where a ray comes from a node that is later by a little, as in
+    cells that are stretched in the metric, it is followed again from there.
+    """
+    count = len(order)
+    rest, total = np.zeros(count), np.zeros(count)
+    new_ends = np.zeros(len(ends), np.int64)
+    kept, shares = np.empty(1024, np.int64), np.empty(1024)
+    size = 0
+    for row in range(len(ends) - 1):
+        start = -1
+        for k in range(ends[row], ends[row + 1]):
+            rest[nodes[k]] += values[k]
+            start = max(start, place[nodes[k]])
+        latest, sweeps = start, 0
+        while start >= 0 and sweeps < SWEEPS:
+            again = -1
+            for k in range(start, -1, -1):
+                node = order[k]
+                share = rest[node]
+                if share == 0.0:
+                    continue
+                rest[node] = 0.0
+                total[node] += share
+                if abs(share) < DUST:
+                    continue
+                for c in range(before.shape[1]):
+                    if weights[node, c] > 0.0:
+                        other = before[node, c]
+                        rest[other] += share * weights[node, c]
+                        if place[other] >= k:
+                            again = max(again, place[other])
+            start, sweeps = again, sweeps + 1
+            latest = max(latest, again)
+        for k in range(latest + 1):
+            node = order[k]
+            rest[node] = 0.0
+            if total[node] != 0.0:
+                if size == len(kept):
+                    kept = np.concatenate((kept, np.empty_like(kept)))
+                    shares = np.concatenate((shares, np.empty_like(shares)))
+                kept[size], shares[size] = node, total[node]
+                total[node] = 0.0
+                size += 1
+        new_ends[row + 1] = size
+    return new_ends, kept[:size], shares[:size]
 
 
 def eikonal(

@@ -88,14 +88,18 @@ class Course(eqx.Module):
     """The activation at some points as a function of theta, near one theta.
 
     - `predicted`: (points,), simulated there, ms; 0 where not `reached`.
-    - `matrix`: (points, nodes), minus the delays on the rays to each point; or, where `cell` is None, the
-      exact Jacobian (points, numbers).
-    - `theta`: there. `cell`, `slope`: of the rays, see `Rays`.
+    - `matrix`: (pieces, length), minus the delays on the rays to the points, at the `nodes` of the same
+      shape, in pieces each of which is part of one `row`, a point; or, where these are None, the exact
+      Jacobian (points, numbers).
+    - `theta`: there. `cell`, `slope`: of the rays, see `Rays`. `pace`: their q at theta.
     """
 
     predicted: Float[Array, " points"]
     reached: Bool[Array, " points"]
-    matrix: Float[Array, "points columns"]
+    matrix: Float[Array, "rows columns"]
+    nodes: Int[Array, "rows columns"] | None
+    row: Int[Array, " rows"] | None
     theta: Theta
     cell: Int[Array, " nodes"] | None
     slope: Float[Array, "nodes dim"] | None
+    pace: Float[Array, " nodes"] | None

@@ -16,6 +16,7 @@ from .optimise import Assessment, Fit, history_row
 
 MEMORY = 8  # steps that are remembered
 ALIGNED = 0.02  # cosine of a step and what the model missed along it, below which it is no curvature
+NEAR = 0.03  # of the root of the tolerance: the gradient at which the minimum of a model is found
 ROUNDING = 1e-5  # of the loss, where it is a sum in single precision
 
 
@@ -98,7 +99,7 @@ def trust_region(
         least = max(tolerance, ROUNDING * abs(now.loss))
         accepted = None
         for _ in range(8 if decrement > least else 0):
-            step, change, foreseen = _step(near, missing, damping, here, gradient)
+            step, change, foreseen = _step(near, missing, damping, here, gradient, least)
             new = objective(whole(here + step))
             fallen = now.loss - new.loss
             if np.isfinite(new.loss) and fallen > 1e-3 * foreseen and new.captured >= now.captured:
@@ -136,9 +137,11 @@ def _missing(steps, errors, size: int) -> np.ndarray:
     return matrix
 
 
-def _step(near: Model, missing, damping: float, here, gradient) -> tuple[np.ndarray, np.ndarray, float]:
-    """The step to the minimum of the corrected model, how the gradient of the model changes along it, and by
-    how much the loss should fall."""
+def _step(
+    near: Model, missing, damping: float, here, gradient, least: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The step to the minimum of the corrected model, to well within `least`, how the gradient of the model
+    changes along it, and by how much the loss should fall."""
     size = len(here)
     loss, bent = near.loss(here)
     # in these coordinates the quadratic part of the model is |w|^2/2
@@ -157,7 +160,7 @@ def _step(near: Model, missing, damping: float, here, gradient) -> tuple[np.ndar
     farthest = 3.0 * float(np.linalg.norm(solve_triangular(root, gradient, lower=True)))
     found = minimize(
         corrected, np.zeros(size), jac=True, method="L-BFGS-B", bounds=[(-farthest, farthest)] * size,
-        options={"maxiter": 60, "maxcor": 20, "ftol": 1e-7, "gtol": 1e-3},
+        options={"maxiter": 60, "maxcor": 20, "ftol": 1e-7, "gtol": NEAR * least**0.5},
     )  # fmt: skip
     step = solve_triangular(root, found.x, lower=True, trans=1)
     return step, near.loss(here + step)[1] - bent, max(-float(found.fun), 0.0)

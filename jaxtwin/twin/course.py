@@ -10,9 +10,11 @@ from jaxtyping import Array, Float
 
 from ..monodomain import ForwardMode, Rays, eikonal, rays
 from ..posterior import Course, Observation, Theta
-from .misfit import aside, at_points, information, loss
+from .misfit import aside, at_points, half_square, information, loss
 from .twin import Twin
 
+PIECE = 128  # entries
+COLUMNS = 16  # of a derivative at once
 EXACT = 16  # numbers in theta up to which the whole Jacobian costs little
 
 
@@ -23,7 +25,7 @@ def simulated_course(
     if ravel_pytree(theta)[0].size <= EXACT:
         there = at_points(observation, activation)
         matrix = jnp.nan_to_num(_jacobian(theta, twin, observation))
-        return Course(jnp.nan_to_num(there), jnp.isfinite(there), matrix, theta, None, None)
+        return Course(jnp.nan_to_num(there), jnp.isfinite(there), matrix, None, None, theta, None, None, None)
     pulse = observation.stimulus.strength[observation.pulse]
     paths = rays(
         twin.mesh, np.asarray(_diffusivity(twin, theta)), np.asarray(activation),
@@ -59,9 +61,30 @@ def _along(twin: Twin, theta: Theta, observation: Observation, activation, paths
     around = np.asarray(observation.clock.nodes)
     around = around[np.isfinite(np.asarray(activation)[around])]
     leaving = sp.csr_array((np.full(len(around), 1.0), around, [0, len(around)]), shape=(1, twin.space.nodes))
-    matrix = jnp.asarray(paths.pull(at) - paths.pull(leaving) / max(len(around), 1), real)
+    each = sp.csr_array(np.ones((count, 1)) / max(len(around), 1))
+    delays = sp.csr_array(paths.pull(at) - each @ paths.pull(leaving))
+    entries, columns, row = _in_pieces(delays)
     cell, slope = jnp.asarray(paths.cell), jnp.asarray(paths.slope, real)
-    return Course(jnp.nan_to_num(there), jnp.isfinite(there), matrix, theta, cell, slope)
+    return Course(
+        jnp.nan_to_num(there), jnp.isfinite(there), jnp.asarray(entries, real), jnp.asarray(columns),
+        jnp.asarray(row), theta, cell, slope, _pace(_of_tissue(theta, twin), twin, cell, slope),
+    )  # fmt: skip
+
+
+def _in_pieces(matrix: sp.csr_array):
+    """Entries of a sparse matrix and their columns, in pieces of rows, (pieces, PIECE), and the row of each
+    piece: the longest row then costs no more than its entries. A power of 2 of pieces, so that few programs
+    are compiled; those at the end are zero."""
+    length = np.diff(matrix.indptr)
+    pieces = -(-length // PIECE)
+    count = 1 << int(max(pieces.sum(), 1) - 1).bit_length()
+    entries, columns = np.zeros((count, PIECE)), np.zeros((count, PIECE), np.int32)
+    within = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], length)
+    piece = np.repeat(np.cumsum(pieces) - pieces, length) + within // PIECE
+    entries[piece, within % PIECE], columns[piece, within % PIECE] = matrix.data, matrix.indices
+    row = np.full(count, len(length) - 1, np.int32)
+    row[: pieces.sum()] = np.repeat(np.arange(len(length)), pieces)
+    return entries, columns, row
 
 
 def curvature(
@@ -74,7 +97,6 @@ def curvature(
     for course, observation in zip(courses, observations, strict=True):
         there, slope = _slope(theta, twin, course, observation)
         weight, of_noise = information(theta, twin, observation, there)
-        slope = np.asarray(slope, np.float64)
         total += (slope * np.asarray(weight, np.float64)[:, None]).T @ slope
         total += np.diag(float(of_noise) * noise.astype(np.float64))
     return total
@@ -82,44 +104,67 @@ def curvature(
 
 @eqx.filter_jit
 @eqx.filter_value_and_grad
-def nearby(theta: Theta, twin: Twin, course: Course, observation: Observation):
-    """The loss of one map by its course, and its gradient."""
-    return loss(theta, twin, observation, _foretold(theta, twin, course, observation))
+def nearby(theta: Theta, twin: Twin, courses: list[Course], observations: tuple[Observation, ...]):
+    """The negative log posterior by the courses of all maps, and its gradient."""
+    total = half_square(theta)
+    for course, observation in zip(courses, observations, strict=True):
+        total = total + loss(theta, twin, observation, _foretold(theta, twin, course, observation))
+    return total
 
 
 def _foretold(theta: Theta, twin: Twin, course: Course, observation: Observation):
     """The prediction at the points by the course, ms; NaN where no wave came."""
-    if course.cell is None:
+    if course.nodes is None or course.pace is None:
         moved = ravel_pytree(jax.tree.map(jnp.subtract, theta, course.theta))[0]
         there = course.predicted + course.matrix @ moved
     else:
-        before = _pace(_of_tissue(course.theta, twin), twin, course)
-        faster = _pace(_of_tissue(theta, twin), twin, course) - jax.lax.stop_gradient(before)
+        faster = _pace(_of_tissue(theta, twin), twin, course.cell, course.slope) - course.pace
         slower = jnp.clip(-faster, -3.0, 3.0)  # no course holds farther than that
-        there = course.predicted - course.matrix @ jnp.expm1(slower)
+        of_pieces = jnp.sum(course.matrix * jnp.expm1(slower)[course.nodes], axis=1)
+        there = course.predicted.at[course.row].add(-of_pieces, indices_are_sorted=True)
     return jnp.where(course.reached, there + aside(theta, twin, observation), jnp.nan)
 
 
 @eqx.filter_jit
+def _beside(theta: Theta, twin: Twin, course: Course, observation: Observation):
+    """The prediction at the points at the theta of the course, ms, and the derivative of what stands beside
+    the wave, (points, numbers)."""
+    flat, back = ravel_pytree(theta)
+    slope = jax.jacfwd(lambda f: aside(back(f), twin, observation))(flat)
+    return _foretold(theta, twin, course, observation), slope
+
+
+@eqx.filter_jit
+def _faster(theta: Theta, twin: Twin, course: Course):
+    """The derivative of the pace of the wave at the nodes by the numbers of the tissue, (numbers, nodes)."""
+    some, of_some = ravel_pytree(_of_tissue(theta, twin))
+    # forward, since columns are gathers and rows would scatter; some at a time, to stay in the cache
+    return jax.lax.map(
+        lambda v: jax.jvp(lambda f: _pace(of_some(f), twin, course.cell, course.slope), (some,), (v,))[1],
+        jnp.eye(some.size, dtype=some.dtype), batch_size=COLUMNS,
+    )  # fmt: skip
+
+
 def _slope(theta: Theta, twin: Twin, course: Course, observation: Observation):
     """The prediction at the points at the theta of the course, ms, and its derivative, (points, numbers)."""
+    there, beside = _beside(theta, twin, course, observation)
+    slope = np.array(beside, np.float64)
+    if course.nodes is None:
+        return there, slope + np.asarray(course.matrix)
+    row = np.repeat(np.asarray(course.row), PIECE)
+    matrix = sp.coo_array(
+        (np.ravel(course.matrix), (row, np.ravel(course.nodes))), shape=(len(slope), twin.space.nodes)
+    ).tocsr()
     flat, back = ravel_pytree(theta)
-    there = _foretold(theta, twin, course, observation)
-    beside = jax.jacfwd(lambda f: aside(back(f), twin, observation))(flat)
-    if course.cell is None:
-        return there, beside + course.matrix
-    # forward through the fields, whose columns are gathers, and not backward, which would scatter
-    some, of_some = ravel_pytree(_of_tissue(theta, twin))
-    columns = jax.vmap(of_some)(course.matrix @ jax.jacfwd(lambda f: _pace(of_some(f), twin, course))(some))
-    rows = len(course.matrix)
-    full = jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), theta) | columns
-    return there, beside + jax.vmap(lambda row: ravel_pytree(row)[0])(full)
+    numbers = ravel_pytree(_of_tissue(back(jnp.arange(flat.size, dtype=flat.dtype)), twin))[0]
+    slope[:, np.asarray(numbers, int)] += matrix @ np.asarray(_faster(theta, twin, course)).T
+    return there, slope
 
 
-def _pace(tissue: Theta, twin: Twin, course: Course) -> Float[Array, " nodes"]:
+@eqx.filter_jit
+def _pace(tissue: Theta, twin: Twin, cell, slope) -> Float[Array, " nodes"]:
     """q = log(speed of the cells) + log(slope.D slope)/2 at the nodes."""
-    slope = course.slope
-    rate = jnp.einsum("nd,nde,ne->n", slope, twin.diffusivity(tissue)[course.cell], slope)
+    rate = jnp.einsum("nd,nde,ne->n", slope, twin.diffusivity(tissue, cell), slope)
     steep = rate > 0.0
     along = 0.5 * jnp.log(jnp.where(steep, rate, 1.0))
     return along + jnp.log(twin.cells(tissue).speed(jnp.ones((), rate.dtype)))

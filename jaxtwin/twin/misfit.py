@@ -11,11 +11,12 @@ from ..posterior import Observation, Theta
 from .twin import Twin
 
 
-@eqx.filter_jit
-@jax.value_and_grad
-def prior(theta: Theta):
-    """|theta|^2/2 and its gradient."""
-    return 0.5 * sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(theta))
+def half_square(theta: Theta) -> Float[Array, ""]:
+    """|theta|^2/2."""
+    return 0.5 * sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(theta)), start=jnp.zeros(()))
+
+
+prior = eqx.filter_jit(jax.value_and_grad(half_square))
 
 
 def aside(theta: Theta, twin: Twin, observation: Observation) -> Float[Array, " points"]:

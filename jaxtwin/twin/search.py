@@ -102,22 +102,13 @@ def along_courses(twin: Twin, observations: tuple[Observation, ...], courses_at)
         courses = courses_at(theta, assessment)
 
         def loss(numbers: np.ndarray) -> tuple[float, np.ndarray]:
-            value, gradient = _by_courses(
-                twin, back(jnp.asarray(numbers, twin.space.mass.dtype)), courses, observations
-            )
+            at = back(jnp.asarray(numbers, twin.space.mass.dtype))
+            value, gradient = nearby(at, twin, courses, observations)
             return float(value), np.asarray(ravel_pytree(gradient)[0], np.float64)
 
         return Model(curvature(twin, theta, observations, courses), loss)
 
     return near
-
-
-def _by_courses(twin: Twin, theta: Theta, courses: list[Course], observations):
-    value, gradient = prior(theta)
-    for course, observation in zip(courses, observations, strict=True):
-        more, slope = nearby(theta, twin, course, observation)
-        value, gradient = value + more, jax.tree.map(jnp.add, gradient, slope)
-    return value, gradient
 
 
 def weighed(
@@ -153,7 +144,7 @@ def _eikonal_fit(twin: Twin, observations, theta: Theta, more: list) -> Fit:
 
     def assess(theta: Theta) -> Assessment:
         courses = [eikonal_course(twin, theta, o, m) for o, m in zip(observations, more, strict=True)]
-        loss, gradient = _by_courses(twin, theta, courses, observations)
+        loss, gradient = nearby(theta, twin, courses, observations)
         reached = sum(int(c.reached.sum()) for c in courses)
         return Assessment(float(loss), gradient, reached, 0.0, tuple(courses))
 

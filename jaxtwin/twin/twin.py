@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .._results import InputError
 from ..anatomy import Mesh, across_fibres
@@ -152,15 +152,25 @@ class Twin(eqx.Module):
             cells = eqx.tree_at(lambda c, name=name: getattr(c, name), cells, value)
         return cells
 
-    def diffusivity(self, theta: Theta) -> Float[Array, "cells dim dim"]:
-        """The diffusion tensor at theta, mm2/ms. Conductivity goes to the cells as a mean of logarithms."""
-        along = jnp.exp(self.space.to_cells(jnp.log(self.conductivity.diffusivity(theta))))
+    def diffusivity(
+        self, theta: Theta, cells: Int[Array, " some"] | None = None
+    ) -> Float[Array, "some dim dim"]:
+        """The diffusion tensor at theta in all cells or some, mm2/ms.
+
+        Conductivity goes to the cells as a mean of logarithms.
+        """
+
+        def there(values):
+            return self.space.to_cells(jnp.asarray(values), cells)
+
+        along = jnp.exp(there(jnp.log(self.conductivity.diffusivity(theta))))
+        fibres = self.fibres if cells is None else self.fibres[cells]
         stretch, shear = self.conductivity.anisotropy(theta)
         if shear is None or self.across is None:
-            stretch = stretch if isinstance(stretch, float) else self.space.to_cells(jnp.asarray(stretch))
-            return diffusion_tensor(self.fibres, along, jnp.exp(2.0 * jnp.asarray(stretch, along.dtype)))
-        turned = (self.space.to_cells(jnp.asarray(field)) for field in (stretch, shear))
-        return turned_tensor(self.fibres, self.across, along, *turned)
+            stretch = stretch if isinstance(stretch, float) else there(stretch)
+            return diffusion_tensor(fibres, along, jnp.exp(2.0 * jnp.asarray(stretch, along.dtype)))
+        across = self.across if cells is None else self.across[cells]
+        return turned_tensor(fibres, across, along, there(stretch), there(shear))
 
     def tissue(self, theta: Theta, stimulus: Stimulus) -> Tissue:
         """The tissue at theta."""
