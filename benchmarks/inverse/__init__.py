@@ -5,7 +5,8 @@ from .fibres import fibres
 from .intervals import covered
 from .limits import null_space, refusals
 from .real_map import real_map
-from .sheet import sheet
+from .restitution import restitution
+from .sheet import heavy, sheet
 
 BENCHMARKS = {
     "atrium": atrium,
@@ -15,8 +16,10 @@ BENCHMARKS = {
     "fibres-1ms": lambda: fibres(1.0),
     "sheet-1ms": lambda: sheet("1"),
     "sheet-5ms": lambda: sheet("5"),
-    "sheet-8ms": lambda: sheet("8"),
-    "sheet-heavy": lambda: sheet("heavy"),
+    "sheet-heavy": heavy,
+    "sheet-other-cells": lambda: sheet("1", other_cells=True),
+    "restitution-1ms": lambda: restitution(1.0),
+    "restitution-clean": lambda: restitution(0.0),
     "real-100": lambda: real_map(100, 5.0),
     "real-200": lambda: real_map(200, 5.0),
     "real-500": lambda: real_map(500, 5.0),

@@ -3,7 +3,7 @@
 from typing import Any
 
 EDGE = 0.5  # mm, of the strip that is fitted; the truth has half of it
-SIZE = (20.0, 10.0)  # mm
+SIZE = (16.0, 5.0)  # mm
 INTERVALS = (290.0, 310.0, 340.0, 400.0)  # ms from the first stimulus to the premature one
 POINTS = 60
 SD = 0.25  # a priori, of the logarithm of each
@@ -61,7 +61,7 @@ def one(seed: int, noise_ms: float) -> dict[str, Any]:
     twin, sigma = strip(EDGE), noise_ms or 0.05
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", jt.twin.IdentifiabilityWarning)
-        fit = twin.fit(data, sigma_ms=sigma, iterations=30, eikonal_rounds=0)
+        fit = twin.fit(data, sigma_ms=sigma, iterations=15, eikonal_rounds=0)
     posterior = twin.posterior(data, fit.theta, sigma_ms=sigma)
     bound = twin.cramer_rao(data, truth, sigma_ms=sigma)
     left = posterior.variance()

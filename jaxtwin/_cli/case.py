@@ -124,6 +124,9 @@ class FitCase:
     modes: int = setting(300, "terms of the field", least=2)
     sd_log: float = setting(0.5, "prior standard deviation of log D around its level", above=0.0)
     scar: bool = setting(False, "estimate a scar field, 0 to 1, beside the conductivity")
+    fibres: bool = setting(
+        False, "estimate direction and anisotropy of conduction, as fields, from three maps or more"
+    )
     discrepancy_ms: float = setting(
         0.0,
         "prior standard deviation of what each map has beside the model, a smooth field; 0: none",

@@ -46,11 +46,15 @@ from .case import Case
 from .folder import DISCLAIMER, provenance, write_json
 from .simulate import Say, describe
 
+TENSOR_SD, TENSOR_LEVEL_SD = 1.0, 1.6  # of log(D_l/D_t) as a vector: 2.2 in the mean, speeds 3 to 1
+ACROSS = "speed_across_mm_per_ms"
+ENOUGH_MAPS = 3  # for the three numbers of a tensor
+
 
 def parameterisation(case: Case, mesh, reference: float) -> LogConductivity:
     """What the [fit] table of a case asks for."""
     f, modes = case.fit, None
-    if f.parameterisation == "field" or f.scar:
+    if f.parameterisation == "field" or f.scar or f.fibres:
         count = min(f.modes, len(mesh.points) // 3)
         modes = matern_modes(mesh, correlation_length=f.correlation_length_mm, count=count)
     if f.parameterisation == "field" and modes is not None:
@@ -60,10 +64,13 @@ def parameterisation(case: Case, mesh, reference: float) -> LogConductivity:
     else:
         basis = uniform(len(mesh.points), f.sd_log)
     scar = field(modes, sd=1.5, level_sd=0.3) if f.scar and modes is not None else None
+    # what the map has to say of fibres it says alone: no direction is likelier than another
+    tensor = field(modes, TENSOR_SD, TENSOR_LEVEL_SD) if f.fibres and modes is not None else None
     return LogConductivity(
         basis, scar_basis=scar, reference=reference,
         floor=f.least_diffusivity_mm2_per_ms, ceiling=f.largest_diffusivity_mm2_per_ms,
-        ratio=case.tissue.anisotropy_ratio,
+        ratio=1.0 if f.fibres else case.tissue.anisotropy_ratio,
+        ratio_basis=tensor, angle_basis=None if tensor is None else 0.5 * tensor,
     )  # fmt: skip
 
 
@@ -130,6 +137,12 @@ def run_fit(
         build.stimulus(case, s, heart, train, k, float(ionic.speed(reference)))
         for k, s in enumerate(case.stimulus)
     )
+    if case.fit.fibres and (data.maps < ENOUGH_MAPS or heart.mesh.corners != 3):
+        raise InputError(
+            f"[fit] fibres with {data.maps} maps of a mesh of {heart.mesh.corners} corners a cell",
+            f"{ENOUGH_MAPS} maps or more of a surface of triangles: fewer do not tell direction from speed",
+            "Add maps of other pacing sites, or give the fibres with the mesh",
+        )
     conductivity = parameterisation(case, heart.mesh, reference)
     twin = Twin(
         heart.mesh, ionic=ionic, conductivity=conductivity, stimuli=stimuli,
@@ -164,6 +177,7 @@ def run_fit(
     at_points = np.stack([np.asarray(place(lat)) for lat in beats])
     predicted = at_points[data.map_index, np.arange(len(data.lat_ms))]
     d = np.asarray(conductivity.diffusivity(fit.theta))
+    conduction = principal(twin, fit.theta) if case.fit.fibres else {}
     scar, mass = np.asarray(conductivity.scar(fit.theta)), np.asarray(twin.space.mass)
     parts = {"fit": sets.fit & data.valid, "held_out_points": sets.points, "held_out_patch": sets.patch}
     scores = {name: errors(predicted[mask], data.lat_ms[mask]) for name, mask in parts.items() if mask.any()}
@@ -183,6 +197,7 @@ def run_fit(
         "conductivity_S_per_m": percentiles(conductivity_from_diffusivity(d)),
         "speed_mm_per_ms": percentiles(np.asarray(ionic.speed(d))),
         "uncertainty": uncertainty(posterior, sure, mass),
+        "speed_across_mm_per_ms": percentiles(conduction[ACROSS]) if conduction else None,
         "scar_fraction": float(np.average(scar > 0.5, weights=mass)) if case.fit.scar else None,
         "iterations": len(fit.history) - 1, "ended": fit.reason, "loss": fit.assessment.loss,
         "nodes": len(heart.mesh.points), "steps": twin.times.steps, "stages": twin.stepper.stages,
@@ -193,11 +208,18 @@ def run_fit(
         "warnings": warnings, "notes": heart.notes, "notice": DISCLAIMER, "provenance": record,
     }  # fmt: skip
     shown = scar if case.fit.scar else None
-    _write(folder, heart, twin, data, predicted, nodes, d, shown, sets, fit, sure, record)
+    _write(folder, heart, twin, data, predicted, nodes, d, shown, sets, fit, sure, record, conduction)
     write_json(folder / "summary.json", summary)
     (folder / "resolved.toml").write_text(record["case"], encoding="utf-8")
     for warning in warnings:
         say(warning)
+
+
+def principal(twin: Twin, theta) -> dict[str, np.ndarray]:
+    """In each cell the direction of fastest conduction, and the speed at right angles to it in the tissue."""
+    values, vectors = np.linalg.eigh(np.asarray(twin.diffusivity(theta), np.float64))
+    across = np.asarray(twin.ionic.speed(jnp.asarray(values[:, -2])), np.float64)
+    return {"conduction_direction": vectors[:, :, -1], ACROSS: across}
 
 
 def beside_physics(twin: Twin, theta, predicted, place, data, parts) -> dict[str, Any] | None:
@@ -265,7 +287,9 @@ def baselines(mesh, data: MappingData, parts) -> dict[str, dict]:
     }
 
 
-def _write(folder: Path, heart, twin, data, predicted, nodes, d, scar, sets, fit, sure, record) -> None:
+def _write(
+    folder: Path, heart, twin, data, predicted, nodes, d, scar, sets, fit, sure, record, conduction
+) -> None:
     mesh = heart.mesh
     measured = {
         f"activation_ms_{k}" if data.maps > 1 else "activation_ms": row for k, row in enumerate(nodes)
@@ -283,7 +307,7 @@ def _write(folder: Path, heart, twin, data, predicted, nodes, d, scar, sets, fit
     write_vtkhdf(
         folder / "result.vtkhdf", mesh, times_ms=np.asarray([0.0]), provenance=record,
         point_data=measured | fields | ({} if scar is None else {"scar": scar}),
-        activation=frozenset(measured),
+        cell_data=conduction, activation=frozenset(measured),
     )  # fmt: skip
     if mesh.corners == 2:
         return

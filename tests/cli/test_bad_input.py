@@ -127,6 +127,7 @@ MAPS = {
     ),
     "mesh without arrays": ({"map.file": "heart.pts"}, None, ("no point array 'LAT'", "[map] array")),
     "none": ({"map.file": None}, None, ("a fit without a map", '[map] file = "..."')),
+    "fibres from one map": ({"fit.fibres": True}, None, ("[fit] fibres with 1 maps", "3 maps or more")),
     "too few points": ({"map.fit_points": 9999}, None, ("149 valid points", "9999 to fit")),
     "half": ({}, cut("map.csv", 0.5), ("map.csv line 76 with 1 columns", "5, as in the header")),
     "binary": ({}, content("map.csv", "\0\xff" * 99), ("null bytes", "CSV in UTF-8")),

@@ -7,10 +7,12 @@ import re
 import socket
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+import jaxtwin as jt
 import jaxtwin.__main__ as jaxtwin_main
 import jaxtwin._cli.fit as fitting
 import jaxtwin._cli.init as new_case
@@ -139,6 +141,26 @@ def test_a_twin_is_validated_only_where_it_beats_all():
     assert fitting.validated({"fit": {"rmse_ms": 1.0}}, {"a": rival}).startswith("not tested")
     lost = scores | {"held_out_points": {"points": 9, "not_reached": 9}}
     assert fitting.validated(lost, {"a": rival}).startswith("not validated")
+
+
+def test_fibres_that_were_fitted_are_told_by_direction_and_speed():
+    """Speeds of 2 to 1 at 45 degrees, asked for as a fit without fibres has them."""
+    mesh = jt.sheet(4.0, 4.0, 1.0)
+    one = jt.uniform(len(mesh.points))
+    conductivity = jt.LogConductivity(
+        one, reference=0.1, floor=0.01, ceiling=1.0, ratio_basis=one, angle_basis=0.5 * one
+    )
+    twin = jt.Twin(
+        mesh, ionic=jt.MitchellSchaeffer(), conductivity=conductivity, times=jt.Times(10.0, 0.1),
+        stimuli=(jt.pulse(jt.in_sphere(mesh, [0.0, 0.0], 1.0), len(mesh.points)),), mesh_error=False,
+    )  # fmt: skip
+    theta = twin.mean() | {"angle": jnp.asarray([2.0 * np.log(2.0)])}
+    found = fitting.principal(twin, theta)
+    direction = found["conduction_direction"]
+    np.testing.assert_allclose(np.abs(direction), np.sqrt(0.5), rtol=1e-6)
+    assert (direction[:, 0] * direction[:, 1] > 0).all(), "counted from the fibres of the mesh"
+    along = twin.ionic.speed(twin.conductivity.diffusivity(theta))[0]
+    np.testing.assert_allclose(found["speed_across_mm_per_ms"], along / 2.0, rtol=1e-5)
 
 
 def test_fit_says_how_sure_it_is(fitted):

@@ -1,0 +1,136 @@
+"""Writes topics/inverse.md from the stored results of the benchmarks: run it after they were measured."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from performance import RESULTS, claims, table
+
+PAGE = Path(__file__).parent / "topics" / "inverse.md"
+HEAD = """\
+# How good fits are
+
+Drawn from `benchmarks/results/inverse.json`; `python -m benchmarks claims inverse --save` measures it again,
+and `python docs/inverse.py` writes this page. The truth always comes from a mesh twice as fine as that of the
+fit. Where a bound is missed the figure stands here all the same.
+
+Measured on {date} with {machine}.
+"""
+RUN = "python -m benchmarks inverse {}"
+
+
+def sheets(results: dict[str, Any]) -> str:
+    """Problem S, each truth."""
+    names = {"1ms": "1 ms", "5ms": "5 ms", "8ms": "8 ms", "heavy": "8 ms, heavy tails and 10 % outliers",
+             "other-cells": "1 ms, truth from modified Mitchell-Schaeffer cells"}  # fmt: skip
+    rows = [
+        (
+            noise, r["seed"], f"{r['dice']:.3f}", f"{100 * r['conductivity_error']:.1f} %",
+            f"{r['rmse_fit_ms']:.2f}", f"{r['unseen_rmse_ms']:.2f}", f"{r['unseen_correlation']:.4f}",
+            f"{r['seconds']:.0f}",
+        )
+        for key, noise in names.items()
+        for r in results.get(RUN.format(f"sheet-{key}"), {}).get("runs", [])
+    ]  # fmt: skip
+    head = ("noise", "truth", "Dice of the scar", "L2 error of D", "RMSE of the fit, ms",
+            "RMSE at a site not mapped, ms", "correlation there", "seconds")  # fmt: skip
+    return "\n## Problem S: a sheet with a hidden scar, four sites of 250 points\n\n" + table(head, rows)
+
+
+def fibres(results: dict[str, Any]) -> str:
+    """Problem F, means of nine truths, beside what was published for another benchmark of this kind."""
+    published = {"clean": (84, 60, 74), "1ms": (66, 18, 36)}
+    rows = []
+    for key, noise in (("clean", "none"), ("1ms", "1 ms")):
+        found = results.get(RUN.format(f"fibres-{key}"))
+        if found:
+            shares = [f"{100 * found[name]:.1f} %" for name in ("angle", "across", "along")]
+            rows.append((noise, *shares, " / ".join(map(str, published[key])) + " %"))
+    head = ("noise", "direction within 30 degrees", "speed across within 0.1 m/s",
+            "speed along within 0.2 m/s", "published for an eikonal network")  # fmt: skip
+    return (
+        "\n## Problem F: fibres and speeds with nothing known of either\n\n"
+        "Four sites of 100 points; uniform tissue, two halves with other fibres and speeds, and a gradual\n"
+        "change. The published figures (Appel et al., Computing in Cardiology 2025) are of a similar\n"
+        "benchmark whose truths and points are not public: they are no comparison on the same data.\n\n"
+    ) + table(head, rows)
+
+
+def intervals(results: dict[str, Any]) -> str:
+    """Coverage."""
+    rows = []
+    for key, name in (
+        ("clean", "mesh of the truth"), ("outliers", "the same, 5 % outliers"),
+        ("coarse", "mesh twice as coarse as the truth"),
+    ):  # fmt: skip
+        found = results.get(RUN.format(f"coverage-{key}"))
+        if found:
+            shares = [
+                f"{100 * found['share'][level]:.1f} ± {100 * found['error'][level]:.1f} %"
+                for level in ("50%", "80%", "95%")
+            ]
+            rows.append((name, found["truths"], *shares))
+    head = ("", "truths", "50 % intervals hold", "80 %", "95 %")
+    return (
+        "\n## Intervals of log D: how often they hold the truth\n\n"
+        "Truths from the prior on a small sheet, three sites of 80 points, 1 ms of heavy-tailed noise;\n"
+        "± is the standard error over truths.\n\n"
+    ) + table(head, rows)
+
+
+def real(results: dict[str, Any]) -> str:
+    """Problem E, means of five splits."""
+    rows = []
+    for key in ("real-100", "real-200", "real-500", "real-500-physics"):
+        found = results.get(RUN.format(key))
+        if not found:
+            continue
+        runs = found["runs"]
+        for part, where in (("held_out_points", "points"), ("held_out_patch", "patch of 15 %")):
+            errors = [sum(r["twin"][part]["rmse_ms"] for r in runs) / len(runs)]
+            errors += [
+                sum(r["baselines"][name][part]["rmse_ms"] for r in runs) / len(runs)
+                for name in ("radial_basis", "gaussian_process", "isotropic_speed")
+            ]
+            rows.append((key.removeprefix("real-"), where, *(f"{e:.2f}" for e in errors)))
+    head = ("training points", "held out", "twin, ms", "radial basis functions", "Gaussian process",
+            "one speed")  # fmt: skip
+    return (
+        "\n## Problem E: a real map of an atrium, parts of it held out\n\n"
+        "Means of five random splits. The vendor interpolated this map: points between those of a fit\n"
+        "are what interpolation of the same kind returns. On the patch there is nothing to interpolate.\n\n"
+    ) + table(head, rows)
+
+
+def restitution(results: dict[str, Any]) -> str:
+    """Problem C."""
+    rows = []
+    for key, noise in (("1ms", "1 ms"), ("clean", "none")):
+        found = results.get(RUN.format(f"restitution-{key}"))
+        if found:
+            rows += [
+                (noise, name, f"{100 * error:.1f} %", f"{100 * found['median_cramer_rao_of'][name]:.1f} %")
+                for name, error in found["mean_error_of"].items()
+            ]
+    head = ("noise", "parameter", "mean size of its error", "Cramer-Rao bound of its sd, median")
+    return (
+        "\n## Problem C: restitution from premature beats\n\n"
+        "D and four times of the cell, all from arrival times of one regular and four premature beats, five\n"
+        "truths. Without noise the bound is that of the 0.05 ms that the fit is told.\n\n"
+    ) + table(head, rows)
+
+
+def page() -> str:
+    """The whole page."""
+    kept = json.loads((RESULTS / "inverse.json").read_text("utf-8"))
+    results = kept["results"]
+    machine = next(iter(results.values()))["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    told = f"{machine['cores']} cores of an {machine['processor']}, {versions}"
+    parts = (sheets, fibres, real, intervals, restitution)
+    head = HEAD.format(date=kept["date"], machine=told)
+    return head + claims(kept) + "".join(part(results) for part in parts)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
