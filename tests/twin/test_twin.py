@@ -215,6 +215,28 @@ def test_the_fit_warns_of_cell_parameters_that_one_beat_cannot_tell_apart():
     np.testing.assert_allclose(best.share, [-0.71, 1.0, -0.29], atol=0.2)
 
 
+def test_the_bound_of_one_parameter_is_that_of_a_line_through_the_points(uniform):
+    """sd(log D) = noise/sqrt(sum (slope - mean of its map)^2), the slopes from differences of predictions."""
+    twin, truth, data, _ = uniform
+    step = 1e-3
+    move = {sign: truth | {"conductivity": truth["conductivity"] + sign * step} for sign in (1.0, -1.0)}
+    gaps = [(twin.predict(move[1.0], k) - twin.predict(move[-1.0], k)) / (2.0 * step) for k in range(2)]
+    place = [data.map_index == k for k in range(2)]
+    slopes = [np.asarray(gap) for gap in gaps]
+    assert all(len(slope) == mask.sum() for slope, mask in zip(slopes, place, strict=True))
+    square = sum(((slope - slope.mean()) ** 2).sum() for slope in slopes) / 4.0**2
+    assert twin.cramer_rao(data, truth, sigma_ms=4.0) == {"D": pytest.approx(square**-0.5, rel=0.02)}
+
+
+def test_one_beat_hardly_bounds_each_of_three_parameters():
+    twin = make(jt.uniform(NODES), ionic_sd={"tau_in": 0.5, "tau_out": 0.5})
+    data = maps(twin, twin.mean())
+    found = twin.cramer_rao(data, sigma_ms=4.0)
+    assert list(found) == ["D", "tau_in", "tau_out"]
+    alone = make(jt.uniform(NODES)).cramer_rao(data, sigma_ms=4.0)
+    assert found["D"] > 5.0 * alone["D"], "one beat tells a combination of the three"
+
+
 def test_a_cell_parameter_that_is_none_is_refused():
     with pytest.raises(jt.InputError, match="'tau_up' as a parameter"):
         make(jt.uniform(NODES), ionic_sd={"tau_up": 0.1})
