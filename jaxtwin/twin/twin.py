@@ -44,11 +44,8 @@ from ..posterior import (
 )
 
 EIKONAL_ROUNDS = 5  # two more than those that begin with a soft border of scar
-ERROR_LEVEL, ERROR_VARIATION, ERROR_MODES = (
-    0.6,
-    0.5,
-    9,
-)  # of the estimated error of the mesh, see `error_basis`
+ERROR_LEVEL, ERROR_VARIATION = 0.6, 0.5  # prior standard deviations, see `error_basis`
+ERROR_MODES = 9
 SHORT_MS = 5.0  # of a run, below which its relative error is not taken
 OFFSET_SD = 20.0  # ms, prior of the unknown constant between the clock of a map and the stimulus
 
