@@ -15,7 +15,7 @@ from ..anatomy import Mesh
 from ..fem.p1 import p1_gradients
 
 DUST = 1e-9  # share of a ray that is not followed
-SWEEPS = 100
+SWEEPS = 100  # over the nodes, for rays that come from later nodes again and again
 
 
 def _compiled(function: Callable) -> Callable:

@@ -233,7 +233,8 @@ class Twin(eqx.Module):
         shares = []
         for stimulus, beat in zip(self.stimuli, self.beats, strict=True):
             lat = np.asarray(activation(self, theta, stimulus, beat), np.float64)
-            run = np.maximum(lat - np.nanmin(lat), SHORT_MS)
+            # where no wave comes nothing is known, which the mean leaves out
+            run = np.maximum(lat - np.min(lat, where=np.isfinite(lat), initial=np.inf), SHORT_MS)
             shares.append(2.0 * self.error_of(theta, stimulus, lat, beat).of_nodes / run)
         reached = np.isfinite(shares)
         return np.where(reached, shares, 0.0).sum(axis=0) / np.maximum(reached.sum(axis=0), 1)
