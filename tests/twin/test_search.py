@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxtwin as jt
-from jaxtwin.twin.search import objective
+from jaxtwin.twin.search import conducting, objective
 
 MESH = jt.sheet(10.0, 10.0, 0.5, fibre_angle=0.4)
 NODES = len(MESH.points)
@@ -114,3 +114,29 @@ def test_the_better_of_start_and_eikonal_waves_is_taken(problem):
     best = twin.fit(data, sigma_ms=0.5, iterations=30, tolerance=0.01)
     again = twin.fit(data, theta=best.theta, sigma_ms=0.5, iterations=0)
     assert again.assessment.loss < best.assessment.loss + 1.0
+
+
+def test_a_fit_starts_from_cells_that_conduct_a_premature_beat():
+    """At the middle of the prior the beat blocks and has no derivative; the fit of its times finds out."""
+    mesh = jt.sheet(6.0, 2.0, 0.5)
+    site = jt.in_sphere(mesh, [0.0, 0.0], 1.5)
+    pulses = jt.pulse(site, len(mesh.points)) + jt.pulse(site, len(mesh.points), onset=285.0)
+    conductivity = jt.LogConductivity(
+        jt.uniform(len(mesh.points), 0.2), reference=0.2, floor=0.02, ceiling=1.0
+    )
+    twin = jt.Twin(
+        mesh, ionic=jt.MitchellSchaeffer(), conductivity=conductivity, stimuli=(pulses,), beats=(1,),
+        times=jt.Times(320.0, 0.2), ionic_sd={"tau_open": 0.2, "tau_close": 0.2}, mesh_error=False,
+    )  # fmt: skip
+    truth = twin.mean() | {"cells": jnp.asarray([-1.0, -1.5])}
+    lat, blocked = (np.asarray(twin.predict(theta)) for theta in (truth, twin.mean()))
+    assert np.isfinite(lat).all()
+    assert np.isnan(blocked).mean() > 0.2
+    data = jt.MappingData(mesh.points, lat)
+    start = conducting(twin, twin.observations(data, 0.5), twin.mean())
+    assert np.isfinite(np.asarray(twin.predict(start))).all()
+    assert float(start["cells"].min()) >= -2.0, "no farther than it takes"
+    with pytest.warns(jt.twin.IdentifiabilityWarning):
+        fit = twin.fit(data, sigma_ms=0.5, iterations=10, eikonal_rounds=0)
+    assert fit.assessment.captured == len(lat)
+    assert fit.assessment.rmse_ms < 0.3
