@@ -25,7 +25,7 @@ def aside(theta: Theta, twin: Twin, observation: Observation) -> Float[Array, " 
     if observation.basis is not None:
         total = total + observation.basis @ theta["discrepancy"][observation.index]
     if observation.mesh_error is not None:
-        total = total + observation.mesh_error @ theta["mesh_error"][observation.index]
+        total = total + observation.mesh_error @ twin.error_numbers(theta, observation.index)
     return total
 
 

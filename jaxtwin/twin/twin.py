@@ -45,6 +45,7 @@ from ..posterior import (
 
 EIKONAL_ROUNDS = 5  # two more than those that begin with a soft border of scar
 ERROR_LEVEL, ERROR_VARIATION = 0.6, 0.5  # prior standard deviations, see `error_basis`
+ERROR_SHARED = 0.8  # of that variance, what all maps have alike
 ERROR_MODES = 9
 SHORT_MS = 5.0  # of a run, below which its relative error is not taken
 OFFSET_SD = 20.0  # ms, prior of the unknown constant between the clock of a map and the stimulus
@@ -130,11 +131,15 @@ class Twin(eqx.Module):
         self.stepper = stepper
 
     def mean(self) -> Theta:
-        """The middle of the prior: conductivity, one time offset per map, the noise scale, and the rest."""
+        """The middle of the prior: conductivity, one time offset per map, the noise scale, and the rest.
+
+        The error of the mesh has numbers of each map and, last, of what all maps share: one mesh and one
+        tissue make errors that are much alike.
+        """
         real, maps = self.space.mass.dtype, len(self.stimuli)
         nuisance = {"offset": jnp.zeros(maps, real), "noise": jnp.zeros((), real)}
         if self.error_basis is not None:
-            nuisance["mesh_error"] = jnp.zeros((maps, self.error_basis.shape[1]), real)
+            nuisance["mesh_error"] = jnp.zeros((maps + 1, self.error_basis.shape[1]), real)
         if self.discrepancy is not None:
             nuisance["discrepancy"] = jnp.zeros((maps, self.discrepancy.shape[1]), real)
         if self.ionic_sd:
@@ -192,6 +197,15 @@ class Twin(eqx.Module):
             return jnp.zeros_like(self.space.mass)
         return self.discrepancy @ theta["discrepancy"][map_index]
 
+    def error_numbers(
+        self, theta: Theta, map_index: Int[Array, ""] | int | None
+    ) -> Float[Array, " error_terms"]:
+        """What stands before `error_basis` in map `map_index`, or should in one that was not measured."""
+        shared = ERROR_SHARED**0.5 * theta["mesh_error"][-1]
+        if map_index is None:
+            return shared
+        return shared + (1.0 - ERROR_SHARED) ** 0.5 * theta["mesh_error"][map_index]
+
     def predict(self, theta: Theta, map_index: int = 0) -> Float[Array, " nodes"]:
         """What map `map_index` should show at the nodes, ms on its clock, NaN where no wave comes.
 
@@ -199,9 +213,8 @@ class Twin(eqx.Module):
         """
         lat = activation(self, theta, self.stimuli[map_index], self.beats[map_index])
         beside = self.offset_ms(theta)[map_index] + self.discrepancy_ms(theta, map_index)
-        own = None if self.error_basis is None else theta["mesh_error"][map_index]
-        beside = beside + self._mesh_error_ms(theta, own, self.stimuli[map_index], lat, self.beats[map_index])
-        return lat - self.clocks[map_index].since(lat) + beside
+        of_mesh = self._error_ms(theta, map_index, self.stimuli[map_index], lat, self.beats[map_index])
+        return lat - self.clocks[map_index].since(lat) + beside + of_mesh
 
     def numerical_error(self, theta: Theta, map_index: int = 0) -> NumericalError:
         """What the edges of the mesh leave as error in the activation times of map `map_index`, estimated."""
@@ -239,20 +252,20 @@ class Twin(eqx.Module):
         reached = np.isfinite(shares)
         return np.where(reached, shares, 0.0).sum(axis=0) / np.maximum(reached.sum(axis=0), 1)
 
-    def _mesh_error_ms(self, theta: Theta, own, stimulus: Stimulus, lat, beat: int) -> Float[Array, " nodes"]:
-        if own is None or not np.asarray(own).any():
+    def _error_ms(
+        self, theta: Theta, map_index: int | None, stimulus: Stimulus, lat, beat: int
+    ) -> Float[Array, " nodes"]:
+        if self.error_basis is None or not np.asarray(theta["mesh_error"]).any():
             return jnp.zeros_like(lat)
-        return self.error_fields(theta, stimulus, lat, beat) @ own
+        return self.error_fields(theta, stimulus, lat, beat) @ self.error_numbers(theta, map_index)
 
     def foretell(self, theta: Theta, stimulus: Stimulus) -> Float[Array, " nodes"]:
         """Activation times for a stimulus that was not mapped, ms on its clock, NaN where no wave comes.
 
-        With the share of the error of the mesh that the maps have shown in the mean: a fit to them makes up
-        for the rest.
+        With the error of the mesh that all maps share: a fit to them makes up for the rest.
         """
         lat = activation(self, theta, stimulus, 0)
-        shown = None if self.error_basis is None else theta["mesh_error"].mean(axis=0)
-        return lat + self._mesh_error_ms(theta, shown, stimulus, lat, 0)
+        return lat + self._error_ms(theta, None, stimulus, lat, 0)
 
     def observations(self, data: MappingData, sigma_ms: float = 2.0) -> tuple[Observation, ...]:
         """One `Observation` per map, all of the same length so that one compiled program serves all.

@@ -169,15 +169,18 @@ def test_predictions_are_what_the_fit_compares_with_the_map(uniform):
 
 
 def test_the_error_of_the_mesh_is_a_factor_times_its_estimate(uniform):
-    """Each map has its own: one unit of the level of the first moves its times by 0.6 of the estimate."""
+    """One unit of a level moves times by 0.6 of the estimate, a fifth of that variance each map's own."""
     twin, truth, _, _ = uniform
-    moved = truth | {"mesh_error": truth["mesh_error"].at[0, 0].set(1.0)}
-    expected = 0.6 * twin.numerical_error(truth, 0).of_nodes
-    np.testing.assert_allclose(twin.predict(moved, 0) - twin.predict(truth, 0), expected, atol=1e-6)
-    np.testing.assert_array_equal(twin.predict(moved, 1), twin.predict(truth, 1))
-    # where nothing was measured the maps' mean stands in
-    unseen = twin.foretell(moved, twin.stimuli[0]) - twin.foretell(truth, twin.stimuli[0])
-    np.testing.assert_allclose(unseen, expected / 2.0, atol=1e-6)
+    own, shared = (truth | {"mesh_error": truth["mesh_error"].at[k, 0].set(1.0)} for k in (0, -1))
+    estimate = 0.6 * np.stack([twin.numerical_error(truth, k).of_nodes for k in range(2)])
+    before = [twin.predict(truth, k) for k in range(2)]
+    np.testing.assert_allclose(twin.predict(own, 0) - before[0], 0.2**0.5 * estimate[0], atol=1e-6)
+    np.testing.assert_array_equal(twin.predict(own, 1), before[1])
+    np.testing.assert_allclose(twin.predict(shared, 1) - before[1], 0.8**0.5 * estimate[1], atol=1e-6)
+    # where nothing was measured stands what all maps share
+    unseen = [twin.foretell(theta, twin.stimuli[0]) for theta in (truth, own, shared)]
+    np.testing.assert_array_equal(unseen[1], unseen[0])
+    np.testing.assert_allclose(unseen[2] - unseen[0], 0.8**0.5 * estimate[0], atol=1e-6)
 
 
 def test_what_the_mesh_leaves_of_the_conductivity_is_twice_the_relative_error_of_times(uniform):
