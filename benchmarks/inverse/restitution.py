@@ -67,19 +67,25 @@ def one(seed: int, noise_ms: float) -> dict[str, Any]:
     left = posterior.variance()
     found = np.concatenate([fit.theta["conductivity"], fit.theta["cells"]])
     sd = SD * np.sqrt(np.concatenate([left["conductivity"], left["cells"]]))
-    rows = zip(("D", *NAMES), SD * (found - z), bound.values(), sd, strict=True)
+    rows = zip(("D", *NAMES), SD * (found - z), z, bound.values(), sd, strict=True)
     return {
         "seed": seed, "noise_ms": noise_ms, "iterations": len(fit.history) - 1, "ended": fit.reason,
         "rmse_fit_ms": fit.assessment.rmse_ms,
         "parameters": {
-            name: {"error": float(np.expm1(off)), "cramer_rao": float(least), "posterior_sd": float(s)}
-            for name, off, least, s in rows
+            name: {
+                "error": float(np.expm1(off)), "guess_error": float(np.expm1(-SD * drawn)),
+                "cramer_rao": float(least), "posterior_sd": float(s),
+            }
+            for name, off, drawn, least, s in rows
         },
     }  # fmt: skip
 
 
 def restitution(noise_ms: float) -> dict[str, Any]:
-    """Five truths: mean size of the relative errors of five parameters, and the bounds beside them."""
+    """Five truths: mean size of the relative errors of five parameters, and the bounds beside them.
+
+    `mean_guess_error`: that of the middle of the prior, to which the maps must add something.
+    """
     import numpy as np
 
     runs = [one(seed, noise_ms) for seed in SEEDS]
@@ -89,6 +95,9 @@ def restitution(noise_ms: float) -> dict[str, Any]:
     score = [p["error"] / p["posterior_sd"] for run in runs for p in run["parameters"].values()]
     return {
         "mean_error": float(np.mean(list(off.values()))),
+        "mean_guess_error": float(
+            np.mean([abs(p["guess_error"]) for run in runs for p in run["parameters"].values()])
+        ),
         "mean_error_of": {n: float(np.mean(off[n])) for n in names},
         "median_cramer_rao_of": {n: float(np.median(least[n])) for n in names},
         "score_rms": float(np.sqrt(np.mean(np.square(score)))), "runs": runs,

@@ -1,6 +1,7 @@
 """Measurements to parameters: parameterisation, prior, likelihood, optimiser, and the rivals to beat."""
 
 from .baseline import IsotropicSpeed, gaussian_process, isotropic_speed, radial_basis
+from .conformal import Recalibration, recalibrate
 from .holdout import Split, split
 from .laplace import Combination, Laplace, Spread, combinations, laplace, spread
 from .likelihood import StudentT
@@ -12,8 +13,8 @@ from .trust_region import Model, Progress, trust_region
 
 __all__ = [
     "AbstractParameterisation", "Assessment", "Clock", "Combination", "Course", "Fit", "IsotropicSpeed",
-    "Laplace", "LogConductivity", "MaternModes", "Model", "Observation", "Progress", "Split", "Spread",
-    "StudentT", "Theta", "clock", "combinations", "field", "gaussian_process", "history_row",
-    "isotropic_speed", "laplace", "matern_modes", "minimise", "per_region", "radial_basis", "split", "spread",
-    "trust_region", "uniform",
+    "Laplace", "LogConductivity", "MaternModes", "Model", "Observation", "Progress", "Recalibration",
+    "Split", "Spread", "StudentT", "Theta", "clock", "combinations", "field", "gaussian_process",
+    "history_row", "isotropic_speed", "laplace", "matern_modes", "minimise", "per_region", "radial_basis",
+    "recalibrate", "split", "spread", "trust_region", "uniform",
 ]  # fmt: skip

@@ -15,6 +15,7 @@ from .twin import Twin
 
 PIECE = 128  # entries
 COLUMNS = 16  # of a derivative at once
+FARTHEST = 3.0  # change of the logarithm of a pace beyond which no course holds
 EXACT = 16  # numbers in theta up to which the whole Jacobian costs little
 
 
@@ -67,7 +68,7 @@ def _along(twin: Twin, theta: Theta, observation: Observation, activation, paths
     cell, slope = jnp.asarray(paths.cell), jnp.asarray(paths.slope, real)
     return Course(
         jnp.nan_to_num(there), jnp.isfinite(there), jnp.asarray(entries, real), jnp.asarray(columns),
-        jnp.asarray(row), theta, cell, slope, _pace(_of_tissue(theta, twin), twin, cell, slope),
+        jnp.asarray(row), theta, cell, slope, pace(tissue_numbers(theta, twin), twin, cell, slope),
     )  # fmt: skip
 
 
@@ -118,8 +119,8 @@ def _foretold(theta: Theta, twin: Twin, course: Course, observation: Observation
         moved = ravel_pytree(jax.tree.map(jnp.subtract, theta, course.theta))[0]
         there = course.predicted + course.matrix @ moved
     else:
-        faster = _pace(_of_tissue(theta, twin), twin, course.cell, course.slope) - course.pace
-        slower = jnp.clip(-faster, -3.0, 3.0)  # no course holds farther than that
+        faster = pace(tissue_numbers(theta, twin), twin, course.cell, course.slope) - course.pace
+        slower = jnp.clip(-faster, -FARTHEST, FARTHEST)
         of_pieces = jnp.sum(course.matrix * jnp.expm1(slower)[course.nodes], axis=1)
         there = course.predicted.at[course.row].add(-of_pieces, indices_are_sorted=True)
     return jnp.where(course.reached, there + aside(theta, twin, observation), jnp.nan)
@@ -137,10 +138,10 @@ def _beside(theta: Theta, twin: Twin, course: Course, observation: Observation):
 @eqx.filter_jit
 def _faster(theta: Theta, twin: Twin, course: Course):
     """The derivative of the pace of the wave at the nodes by the numbers of the tissue, (numbers, nodes)."""
-    some, of_some = ravel_pytree(_of_tissue(theta, twin))
+    some, of_some = ravel_pytree(tissue_numbers(theta, twin))
     # forward, since columns are gathers and rows would scatter; some at a time, to stay in the cache
     return jax.lax.map(
-        lambda v: jax.jvp(lambda f: _pace(of_some(f), twin, course.cell, course.slope), (some,), (v,))[1],
+        lambda v: jax.jvp(lambda f: pace(of_some(f), twin, course.cell, course.slope), (some,), (v,))[1],
         jnp.eye(some.size, dtype=some.dtype), batch_size=COLUMNS,
     )  # fmt: skip
 
@@ -148,21 +149,26 @@ def _faster(theta: Theta, twin: Twin, course: Course):
 def _slope(theta: Theta, twin: Twin, course: Course, observation: Observation):
     """The prediction at the points at the theta of the course, ms, and its derivative, (points, numbers)."""
     there, beside = _beside(theta, twin, course, observation)
-    slope = np.array(beside, np.float64)
+    return there, np.asarray(beside, np.float64) + tissue_slope(theta, twin, course)
+
+
+def tissue_slope(theta: Theta, twin: Twin, course: Course) -> Float[np.ndarray, "points numbers"]:
+    """The derivative of the arrival at the points by the numbers of the tissue; 0 for those beside it."""
     if course.nodes is None:
-        return there, slope + np.asarray(course.matrix)
+        return np.asarray(course.matrix, np.float64)
+    flat, back = ravel_pytree(theta)
+    slope = np.zeros((len(course.predicted), flat.size))
     row = np.repeat(np.asarray(course.row), PIECE)
     matrix = sp.coo_array(
         (np.ravel(course.matrix), (row, np.ravel(course.nodes))), shape=(len(slope), twin.space.nodes)
     ).tocsr()
-    flat, back = ravel_pytree(theta)
-    numbers = ravel_pytree(_of_tissue(back(jnp.arange(flat.size, dtype=flat.dtype)), twin))[0]
-    slope[:, np.asarray(numbers, int)] += matrix @ np.asarray(_faster(theta, twin, course)).T
-    return there, slope
+    numbers = ravel_pytree(tissue_numbers(back(jnp.arange(flat.size, dtype=flat.dtype)), twin))[0]
+    slope[:, np.asarray(numbers, int)] = matrix @ np.asarray(_faster(theta, twin, course)).T
+    return slope
 
 
 @eqx.filter_jit
-def _pace(tissue: Theta, twin: Twin, cell, slope) -> Float[Array, " nodes"]:
+def pace(tissue: Theta, twin: Twin, cell, slope) -> Float[Array, " nodes"]:
     """q = log(speed of the cells) + log(slope.D slope)/2 at the nodes."""
     rate = jnp.einsum("nd,nde,ne->n", slope, twin.diffusivity(tissue, cell), slope)
     steep = rate > 0.0
@@ -170,7 +176,7 @@ def _pace(tissue: Theta, twin: Twin, cell, slope) -> Float[Array, " nodes"]:
     return along + jnp.log(twin.cells(tissue).speed(jnp.ones((), rate.dtype)))
 
 
-def _of_tissue(theta: Theta, twin: Twin) -> Theta:
+def tissue_numbers(theta: Theta, twin: Twin) -> Theta:
     """The part of theta that rays depend on."""
     names = [*twin.conductivity.mean(), *(["cells"] if twin.ionic_sd else [])]
     return {name: theta[name] for name in names}

@@ -352,6 +352,41 @@ class Twin(eqx.Module):
 
         return posterior(self, data, theta, rank, sigma_ms)
 
+    def predictive(
+        self, posterior: Laplace, what: int | Stimulus = 0, *, draws: int = 200, seed: int = 0
+    ) -> Float[np.ndarray, "draws nodes"]:
+        """Draws of what a map should show at the nodes, ms on its clock, or of the activation for a stimulus
+        that was not mapped; NaN where no wave comes. Their spread is what the posterior leaves open of the
+        prediction, without the noise of a new measurement.
+
+        Waves run along the rays of the most probable one: one simulation for all draws. Of cell parameters
+        they have the part in speed.
+        """
+        from .prediction import predictive
+
+        return predictive(self, posterior, what, draws, seed)
+
+    def next_sites(
+        self,
+        posterior: Laplace,
+        stimuli: tuple[Stimulus, ...],
+        positions: Float[np.ndarray, "points dim"],
+        *,
+        count: int = 1,
+        sigma_ms: float = 2.0,
+    ) -> list[tuple[int, float]]:
+        """Which of these stimuli to map next, at these positions: (index, expected gain in nats), best first.
+
+        The expected information gain about conductivity, scar, fibres and cells, of the linearised twin with
+        the noise it has found: the fall of the logarithm of the volume of the posterior (D-optimality,
+        Chaloner, Verdinelli 1995, doi 10.1214/ss/1177009939), the offset and the discrepancy of the new map
+        unknown. Each after the first is chosen as if those before it had been measured. Eikonal waves: no
+        simulation. Raises `InputError` for more sites than candidates.
+        """
+        from .design import next_sites
+
+        return next_sites(self, posterior, stimuli, positions, count, sigma_ms)
+
     def combinations(
         self, data: MappingData, theta: Theta | None = None, *, sigma_ms: float = 2.0
     ) -> list[Combination]:

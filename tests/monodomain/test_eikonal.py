@@ -25,6 +25,16 @@ def test_a_plane_wave_is_delayed_on_its_way_and_nowhere_else(mesh):
     assert (found.delay >= 0).all()
 
 
+def test_delays_that_are_pushed_along_rays_are_those_that_are_pulled_back():
+    random = np.random.default_rng(2)
+    lat = np.linalg.norm(SHEET.points, axis=1) + 0.3 * random.random(NODES)  # rays from later nodes too
+    tensor = np.asarray(jt.diffusion_tensor(SHEET.fibres, 0.2, 4.0))
+    found = rays(SHEET, tensor, lat, np.flatnonzero(lat < 2.0))
+    slower = random.normal(0.0, 0.1, (NODES, 3))
+    pulled = found.pull(sp.eye_array(NODES).tocsr())
+    np.testing.assert_allclose(found.push(slower), -pulled @ slower, atol=1e-6)
+
+
 def test_nodes_without_a_wave_have_no_rays():
     lat = np.where(SHEET.points[:, 0] < 6.0, SHEET.points[:, 0], np.nan)
     tensor = np.asarray(jt.diffusion_tensor(SHEET.fibres, 0.2, 4.0))

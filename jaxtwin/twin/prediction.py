@@ -1,0 +1,57 @@
+"""How sure a prediction is: arrivals of draws from the posterior, along the rays of the most probable one."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ..monodomain import Stimulus, rays
+from ..posterior import Laplace, Theta
+from .course import FARTHEST, pace, tissue_numbers
+from .twin import OFFSET_SD, Twin, activation
+
+
+def predictive(
+    twin: Twin, posterior: Laplace, what: int | Stimulus, draws: int, seed: int
+) -> Float[np.ndarray, "draws nodes"]:
+    """See `Twin.predictive`."""
+    theta, drawn = posterior.theta, posterior.sample(jax.random.key(seed), draws)
+    if isinstance(what, Stimulus):
+        measured, stimulus, beat = None, what, 0
+    else:
+        measured, stimulus, beat = what, twin.stimuli[what], twin.beats[what]
+    lat = activation(twin, theta, stimulus, beat)
+    time = np.asarray(lat, np.float64)
+    pulse = stimulus.strength[min(beat, stimulus.strength.shape[0] - 1)]
+    paths = rays(
+        twin.mesh, np.asarray(twin.diffusivity(theta)), time, np.flatnonzero(np.asarray(pulse) > 0),
+        np.asarray(twin.space.gradients),
+    )  # fmt: skip
+    cell, slope = jnp.asarray(paths.cell), jnp.asarray(paths.slope, lat.dtype)
+    slower = np.asarray(_slower(theta, drawn, twin, cell, slope), np.float64)
+    moved = time[None] + paths.push(slower.T).T
+    if measured is not None:
+        around = np.asarray(twin.clocks[measured].nodes)
+        around = around[np.isfinite(time[around])]
+        onset = float(twin.clocks[measured].onset)
+        moved = moved - (moved[:, around].mean(axis=1, keepdims=True) - onset if len(around) else 0.0)
+        moved = moved + OFFSET_SD * np.asarray(drawn["offset"], np.float64)[:, measured, None]
+        if twin.discrepancy is not None:
+            moved = moved + np.asarray(drawn["discrepancy"][:, measured] @ twin.discrepancy.T)
+    if twin.error_basis is not None:
+        fields = np.asarray(twin.error_fields(theta, stimulus, lat, beat), np.float64)
+        numbers = jax.vmap(lambda one: twin.error_numbers(one, measured))(drawn)
+        moved = moved + np.asarray(numbers, np.float64) @ fields.T
+    return np.where(np.isfinite(time)[None], moved, np.nan)
+
+
+@eqx.filter_jit
+def _slower(theta: Theta, drawn: Theta, twin: Twin, cell, slope) -> Float[np.ndarray, "draws nodes"]:
+    """The share by which each draw is slower than theta at the nodes."""
+    here = pace(tissue_numbers(theta, twin), twin, cell, slope)
+
+    def one(draw: Theta):
+        return jnp.expm1(jnp.clip(here - pace(draw, twin, cell, slope), -FARTHEST, FARTHEST))
+
+    return jax.lax.map(one, tissue_numbers(drawn, twin))
