@@ -104,6 +104,7 @@ def fit(case: CaseFile) -> None:
         run_fit(loaded, folder, checkpoint, say, _of_iterations(update))
     checkpoint.unlink(missing_ok=True)
     _print_errors(target)
+    _print_intervals(target)
     _print_summary(target, ("validated", "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"))
 
 
@@ -272,6 +273,22 @@ def _print_errors(folder: Path) -> None:
     for name, score in scores.items():
         table.add_row(name.replace("_", " "), *(_shown(score[part]) for part in heads))
     Console(highlight=False).print(table)
+
+
+def _print_intervals(folder: Path) -> None:
+    """How often intervals held at points that no fit has seen, and where to pace next."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    found = summary["intervals"]
+    for part in ("held_out_points", "held_out_patch"):
+        if part in found:
+            each = found[part]
+            line = f"{100 * found['level']:.0f} % intervals hold {100 * each['held']:.0f} %"
+            if "held_recalibrated" in each:
+                line += f", recalibrated {100 * each['held_recalibrated']:.0f} %,"
+            print(f"{line} of {each['points']} {part.replace('_', ' ')}.")
+    for site in summary["next_sites"] or ():
+        place = ", ".join(f"{x:.1f}" for x in site["position_mm"])
+        print(f"Pace next at ({place}) mm: {site['expected_nats']:.1f} nats expected.")
 
 
 def _shown(score: dict) -> str:

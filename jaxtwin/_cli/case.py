@@ -145,6 +145,7 @@ class FitCase:
     uncertainty_directions: int = setting(
         20, "products with the exact curvature, to correct that along rays; 0: not corrected", least=0
     )
+    next_sites: int = setting(0, "pacing sites to propose for the next maps, the best first", least=0)
     gradient_memory_GB: float = setting(4.0, "bound on the memory of all gradients at once", above=0.0)
 
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,21 +14,15 @@ from ..monodomain import Checkpointed, Times
 from ..observe import MappingData, project
 from ..posterior import (
     Assessment,
-    Laplace,
     LogConductivity,
-    Spread,
     field,
-    gaussian_process,
-    isotropic_speed,
     matern_modes,
     per_region,
-    radial_basis,
     split,
     spread,
     uniform,
 )
-from ..posterior.laplace import identifiability
-from ..twin import EIKONAL_ROUNDS, OFFSET_SD, Twin, at_once
+from ..twin import EIKONAL_ROUNDS, Twin, at_once
 from ..view import (
     activation_map,
     conductivity_map,
@@ -41,7 +34,7 @@ from ..view import (
     scar_map,
     write_vtkhdf,
 )
-from . import build
+from . import build, judge
 from .case import Case
 from .folder import DISCLAIMER, provenance, write_json
 from .simulate import Say, describe
@@ -91,19 +84,6 @@ def beat(case: Case, data: MappingData, own_clock: bool) -> Times:
     stop = case.time.end_ms if case.time.end_ms is not None else float(lat.max()) + 25.0
     block = 100 * case.time.step_ms
     return Times(start + float(np.ceil((stop - start) / block - 1e-9)) * block, case.time.step_ms, start)
-
-
-def errors(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float]:
-    """Root-mean-square and median absolute error, ms, over the points that the prediction reaches."""
-    gap = predicted - measured
-    reached = np.isfinite(gap)
-    gap = gap[reached]
-    if not len(gap):
-        return {"points": len(reached), "not_reached": len(reached)}
-    return {
-        "points": len(reached), "not_reached": int((~reached).sum()),
-        "rmse_ms": float(np.sqrt(np.mean(gap**2))), "median_abs_ms": float(np.median(np.abs(gap))),
-    }  # fmt: skip
 
 
 def run_fit(
@@ -173,31 +153,43 @@ def run_fit(
     noise = float(np.exp(np.asarray(fit.theta["noise"]))) * case.map.sigma_ms
     resolution = None
     if case.mesh.error_estimate:
-        resolution = [describe(twin.numerical_error(fit.theta, k), noise, warnings) for k in range(data.maps)]
+        each = (twin.numerical_error(fit.theta, k) for k in range(data.maps))
+        resolution = [describe(error, noise, warnings) for error in each]
     at_points = np.stack([np.asarray(place(lat)) for lat in beats])
     predicted = at_points[data.map_index, np.arange(len(data.lat_ms))]
     d = np.asarray(conductivity.diffusivity(fit.theta))
     conduction = principal(twin, fit.theta) if case.fit.fibres else {}
     scar, mass = np.asarray(conductivity.scar(fit.theta)), np.asarray(twin.space.mass)
     parts = {"fit": sets.fit & data.valid, "held_out_points": sets.points, "held_out_patch": sets.patch}
-    scores = {name: errors(predicted[mask], data.lat_ms[mask]) for name, mask in parts.items() if mask.any()}
-    rivals = baselines(heart.mesh, data, parts)
+    scores = {
+        name: judge.errors(predicted[mask], data.lat_ms[mask]) for name, mask in parts.items() if mask.any()
+    }
+    open_ms = np.stack([twin.predictive(posterior, k).std(axis=0) for k in range(data.maps)])
+    half_ms, held = judge.intervals(
+        heart.mesh, twin.likelihood, open_ms, noise, predicted, data, place, parts
+    )
+    rivals = judge.baselines(heart.mesh, data, parts)
     warnings += [
         f"{name}: {score['not_reached']} of {score['points']} points are not reached by the fitted wave."
         for name, score in scores.items()
         if score["not_reached"]
     ]
+    further = None
+    if case.fit.next_sites:
+        further = judge.next_sites(
+            twin, posterior, train, np.asarray(sure.scar), case.fit.next_sites, case.map.sigma_ms
+        )
     record = provenance(case, [*heart.sources, *more], [*heart.notes, *warnings])
     summary = {
-        "twin": scores, "baselines": rivals, "validated": validated(scores, rivals),
-        "physics_alone": beside_physics(twin, fit.theta, predicted, place, data, parts),
+        "twin": scores, "baselines": rivals, "validated": judge.validated(scores, rivals),
+        "physics_alone": judge.beside_physics(twin, fit.theta, predicted, place, data, parts),
         "noise_scale_ms": noise, "numerical_error_ms": resolution,
         "offset_ms": np.asarray(twin.offset_ms(fit.theta)).tolist(),
-        "diffusivity_mm2_per_ms": percentiles(d),
-        "conductivity_S_per_m": percentiles(conductivity_from_diffusivity(d)),
-        "speed_mm_per_ms": percentiles(np.asarray(ionic.speed(d))),
-        "uncertainty": uncertainty(posterior, sure, mass),
-        "speed_across_mm_per_ms": percentiles(conduction[ACROSS]) if conduction else None,
+        "diffusivity_mm2_per_ms": judge.percentiles(d),
+        "conductivity_S_per_m": judge.percentiles(conductivity_from_diffusivity(d)),
+        "speed_mm_per_ms": judge.percentiles(np.asarray(ionic.speed(d))),
+        "uncertainty": judge.uncertainty(posterior, sure, mass), "intervals": held, "next_sites": further,
+        "speed_across_mm_per_ms": judge.percentiles(conduction[ACROSS]) if conduction else None,
         "scar_fraction": float(np.average(scar > 0.5, weights=mass)) if case.fit.scar else None,
         "iterations": len(fit.history) - 1, "ended": fit.reason, "loss": fit.assessment.loss,
         "nodes": len(heart.mesh.points), "steps": twin.times.steps, "stages": twin.stepper.stages,
@@ -208,7 +200,9 @@ def run_fit(
         "warnings": warnings, "notes": heart.notes, "notice": DISCLAIMER, "provenance": record,
     }  # fmt: skip
     shown = scar if case.fit.scar else None
-    _write(folder, heart, twin, data, predicted, nodes, d, shown, sets, fit, sure, record, conduction)
+    beats = {"activation_ms": nodes, "activation_sd_ms": open_ms, "activation_90_percent_ms": half_ms}
+    where = None if further is None else np.asarray([site["position_mm"] for site in further])
+    _write(folder, heart, twin, data, predicted, beats, d, shown, sets, fit, sure, record, conduction, where)
     write_json(folder / "summary.json", summary)
     (folder / "resolved.toml").write_text(record["case"], encoding="utf-8")
     for warning in warnings:
@@ -222,77 +216,15 @@ def principal(twin: Twin, theta) -> dict[str, np.ndarray]:
     return {"conduction_direction": vectors[:, :, -1], ACROSS: across}
 
 
-def beside_physics(twin: Twin, theta, predicted, place, data, parts) -> dict[str, Any] | None:
-    """Errors without the discrepancy, and its size, where there is one."""
-    if twin.discrepancy is None:
-        return None
-    fields = np.stack([np.asarray(twin.discrepancy_ms(theta, k)) for k in range(data.maps)])
-    more = np.stack([np.asarray(place(jnp.asarray(row))) for row in fields])
-    alone = predicted - more[data.map_index, np.arange(len(data.lat_ms))]
-    wanted = {name: mask for name, mask in parts.items() if mask.any()}
-    return {name: errors(alone[mask], data.lat_ms[mask]) for name, mask in wanted.items()} | {
-        "discrepancy_rms_ms": float(np.sqrt(np.average(fields**2, axis=1, weights=twin.space.mass).mean()))
-    }
-
-
-def validated(twin: dict[str, dict], rivals: dict[str, dict]) -> str:
-    """ "validated" only where the twin is closer than every rival on all that was held out."""
-    kept = [name for name in twin if name.startswith("held_out")]
-    if not kept or not rivals:
-        return "not tested: nothing was held out, or there are several maps"
-    lost = [
-        f"{rival} on {name}" for name in kept for rival, scores in rivals.items()
-        if not twin[name].get("rmse_ms", np.inf) < scores[name].get("rmse_ms", np.inf)
-    ]  # fmt: skip
-    return "not validated: as close or closer is " + ", ".join(lost) if lost else "validated"
-
-
-def uncertainty(posterior: Laplace, sure: Spread, mass: np.ndarray) -> dict[str, Any]:
-    """What the summary says of it: shares are of the surface (or of the volume)."""
-    variance, labels = posterior.variance(), identifiability(1.0 - np.asarray(sure.information))
-    return {
-        "method": "Gaussian at the most probable conductivity; not recalibrated",
-        "log_conductivity_sd": percentiles(np.asarray(sure.log_sd)),
-        "conductivity": {
-            name: float(np.average(labels == name, weights=mass)) for name in ("identified", "weak", "not")
-        },
-        "offset_sd_ms": (OFFSET_SD * np.sqrt(np.asarray(variance["offset"]))).tolist(),
-        "gain": np.asarray(posterior.gain, np.float64).tolist(),
-    }  # fmt: skip
-
-
-def percentiles(values: np.ndarray) -> dict[str, float]:
-    """5th, 50th and 95th percentile over the nodes."""
-    return dict(
-        zip(("p5", "p50", "p95"), np.percentile(values, [5, 50, 95]).astype(float).tolist(), strict=True)
-    )
-
-
-def baselines(mesh, data: MappingData, parts) -> dict[str, dict]:
-    """What simple methods make of the same points: one speed from one source, and two interpolations."""
-    if data.maps > 1:
-        return {}
-    train = data.subset(parts["fit"])
-    speed = isotropic_speed(mesh, train)
-    wanted = {name: mask for name, mask in parts.items() if mask.any()}
-    everywhere = gaussian_process(mesh, train.positions, train.lat_ms, data.positions)
-    return {
-        "isotropic_speed": {"speed_mm_per_ms": speed.speed}
-        | {n: errors(speed(data.positions[m]), data.lat_ms[m]) for n, m in wanted.items()},
-        "radial_basis": {
-            n: errors(radial_basis(train.positions, train.lat_ms, data.positions[m]), data.lat_ms[m])
-            for n, m in wanted.items()
-        },
-        "gaussian_process": {n: errors(everywhere[m], data.lat_ms[m]) for n, m in wanted.items()},
-    }
-
-
 def _write(
-    folder: Path, heart, twin, data, predicted, nodes, d, scar, sets, fit, sure, record, conduction
+    folder: Path, heart, twin, data, predicted, beats, d, scar, sets, fit, sure, record, conduction, where
 ) -> None:
     mesh = heart.mesh
+    nodes = beats["activation_ms"]
     measured = {
-        f"activation_ms_{k}" if data.maps > 1 else "activation_ms": row for k, row in enumerate(nodes)
+        f"{name}_{k}" if data.maps > 1 else name: row
+        for name, rows in beats.items()
+        for k, row in enumerate(rows)
     }
     fields = {"diffusivity_mm2_per_ms": d, "conductivity_S_per_m": conductivity_from_diffusivity(d)}
     fields |= {"speed_mm_per_ms": np.asarray(twin.ionic.speed(d)), "original_node": heart.origin}
@@ -307,7 +239,8 @@ def _write(
     write_vtkhdf(
         folder / "result.vtkhdf", mesh, times_ms=np.asarray([0.0]), provenance=record,
         point_data=measured | fields | ({} if scar is None else {"scar": scar}),
-        cell_data=conduction, activation=frozenset(measured),
+        cell_data=conduction,
+        activation=frozenset(name for name in measured if name.startswith("activation_ms")),
     )  # fmt: skip
     if mesh.corners == 2:
         return
@@ -318,7 +251,7 @@ def _write(
         folder / "activation.png",
     )
     save_figure(conductivity_map(mesh, d), folder / "conductivity.png")
-    save_figure(information_map(mesh, np.asarray(sure.information)), folder / "information.png")
+    save_figure(information_map(mesh, np.asarray(sure.information), points=where), folder / "information.png")
     if scar is not None:
         save_figure(scar_map(mesh, scar), folder / "scar.png")
     save_figure(

@@ -3,9 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from .._results import InputError
+from ..anatomy import Mesh
 from ..fem import locate
 from ..monodomain import Stimulus
 from ..posterior import Laplace, Observation, clock
@@ -36,6 +37,17 @@ def next_sites(
         covariance = root @ np.linalg.solve(within, root.T)
         covariance = 0.5 * (covariance + covariance.T)
     return chosen
+
+
+def far_apart(mesh: Mesh, count: int, among: Int[np.ndarray, " some"]) -> Int[np.ndarray, " sites"]:
+    """Up to `count` of the nodes `among`, spread out: each the one farthest from all before it."""
+    points = mesh.points[among]
+    taken = [int(np.linalg.norm(points - points.mean(axis=0), axis=1).argmax())]
+    away = np.linalg.norm(points - points[taken[0]], axis=1)
+    while len(taken) < min(count, len(points)) and away.max() > 0.0:
+        taken.append(int(away.argmax()))
+        away = np.minimum(away, np.linalg.norm(points - points[taken[-1]], axis=1))
+    return np.asarray(among)[taken]
 
 
 def _numbers(twin: Twin, posterior: Laplace) -> np.ndarray:

@@ -136,15 +136,21 @@ def information_map(
     mesh: Mesh,
     information: Num[np.ndarray | Array, " entries"],
     *,
+    points: Num[np.ndarray | Array, "points dim"] | None = None,
     title: str = "What the data tell about the conductivity",
     views: str = "principal",
 ) -> Figure:
-    """Share of the prior variance that the data removed, per node or cell: 0 (they say nothing) to 1."""
+    """Share of the prior variance that the data removed, per node or cell: 0 (they say nothing) to 1.
+
+    `points` (mm): where to measure next, as dots.
+    """
     label = "Share of the prior variance removed (0 to 1)"
-    return _share(mesh, information, INFORMATION, label, title, views)
+    if points is not None:
+        label += "; dots: where to pace next"
+    return _share(mesh, information, INFORMATION, label, title, views, points)
 
 
-def _share(mesh: Mesh, share, colours, label: str, title: str, views: str) -> Figure:
+def _share(mesh: Mesh, share, colours, label: str, title: str, views: str, points=None) -> Figure:
     values = _field(mesh, share)
     low, high = _range(values)
     if low < -1e-6 or high > 1 + 1e-6:
@@ -154,6 +160,8 @@ def _share(mesh: Mesh, share, colours, label: str, title: str, views: str) -> Fi
     canvas = panels(mesh, title, views)
     norm = Normalize(0.0, 1.0)
     paint(canvas, values, norm, colours)
+    if points is not None:
+        dots(canvas, _positions(mesh, points, np.zeros(len(points))), np.ones((len(points), 4)), size=40)
     colour_bar(canvas, norm, colours, label)
     return canvas.figure
 

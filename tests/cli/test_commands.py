@@ -16,6 +16,7 @@ import jaxtwin as jt
 import jaxtwin.__main__ as jaxtwin_main
 import jaxtwin._cli.fit as fitting
 import jaxtwin._cli.init as new_case
+from jaxtwin._cli import judge
 from jaxtwin._cli.case import load_case
 from jaxtwin.anatomy import atrial_shell
 from jaxtwin.view import read_vtkhdf
@@ -38,6 +39,7 @@ def folder(jaxtwin, tmp_path_factory) -> Path:
         ("step_ms = 0.2", "step_ms = 0.1"),
         ("modes = 100", "modes = 5"),
         ("iterations = 15", "iterations = 2"),
+        ("next_sites = 0", "next_sites = 2"),
         ('precision = "float32"', 'precision = "float64"'),
     ):
         assert text.count(old) == 1
@@ -105,6 +107,18 @@ def test_result_file_holds_fields_and_provenance(result, folder):
     assert {"jaxtwin", "jax", "numpy", "python"} <= set(record["versions"])
 
 
+def test_a_fit_tells_how_sure_its_predictions_are_and_what_to_map_next(fitted):
+    summary = json.loads((fitted / "summary.json").read_text())
+    held = summary["intervals"]["held_out_points"]
+    assert held["held"] > 0.8
+    assert abs(held["held_recalibrated"] - 0.9) < 0.1
+    fields = read_vtkhdf(fitted / "result.vtkhdf").point_data
+    assert (fields["activation_90_percent_ms"] > fields["activation_sd_ms"]).all()
+    first, second = summary["next_sites"]
+    assert first["expected_nats"] > second["expected_nats"] > 0.0
+    assert first["node"] != second["node"]
+
+
 def test_a_fit_that_was_interrupted_goes_on(jaxtwin, folder, fitted, monkeypatch):
     """To the result of one that was not; nothing is left beside it."""
     with pytest.MonkeyPatch.context() as patch:
@@ -135,12 +149,12 @@ def test_a_twin_is_validated_only_where_it_beats_all():
         "fit": {"rmse_ms": 1.0},
     }
     rival = {"held_out_points": {"rmse_ms": 3.0}, "held_out_patch": {"rmse_ms": 6.0}, "fit": {"rmse_ms": 0.1}}
-    assert fitting.validated(scores, {"a": rival}) == "validated"
+    assert judge.validated(scores, {"a": rival}) == "validated"
     better = rival | {"held_out_patch": {"rmse_ms": 4.0}}
-    assert fitting.validated(scores, {"a": rival, "b": better}).endswith("is b on held_out_patch")
-    assert fitting.validated({"fit": {"rmse_ms": 1.0}}, {"a": rival}).startswith("not tested")
+    assert judge.validated(scores, {"a": rival, "b": better}).endswith("is b on held_out_patch")
+    assert judge.validated({"fit": {"rmse_ms": 1.0}}, {"a": rival}).startswith("not tested")
     lost = scores | {"held_out_points": {"points": 9, "not_reached": 9}}
-    assert fitting.validated(lost, {"a": rival}).startswith("not validated")
+    assert judge.validated(lost, {"a": rival}).startswith("not validated")
 
 
 def test_fibres_that_were_fitted_are_told_by_direction_and_speed():
