@@ -2,6 +2,7 @@
 
 from .atrium import atrium
 from .fibres import fibres
+from .interruption import killed
 from .intervals import covered
 from .limits import null_space, refusals
 from .real_map import real_map
@@ -10,6 +11,7 @@ from .sheet import heavy, sheet
 
 BENCHMARKS = {
     "atrium": atrium,
+    "killed": killed,
     "null-space": null_space,
     "refusals": refusals,
     "fibres-clean": lambda: fibres(0.0),

@@ -84,21 +84,24 @@ def one(seed: int, noise_ms: float) -> dict[str, Any]:
 def restitution(noise_ms: float) -> dict[str, Any]:
     """Five truths: mean size of the relative errors of five parameters, and the bounds beside them.
 
-    `mean_guess_error`: that of the middle of the prior, to which the maps must add something.
+    `guess`: the middle of the prior, to which the maps must add something.
     """
     import numpy as np
 
     runs = [one(seed, noise_ms) for seed in SEEDS]
-    names = ("D", *NAMES)
-    off = {n: [abs(run["parameters"][n]["error"]) for run in runs] for n in names}
-    least = {n: [run["parameters"][n]["cramer_rao"] for run in runs] for n in names}
-    score = [p["error"] / p["posterior_sd"] for run in runs for p in run["parameters"].values()]
+
+    def of(key: str) -> dict[str, list[float]]:
+        return {n: [abs(run["parameters"][n][key]) for run in runs] for n in ("D", *NAMES)}
+
+    def mean(values: dict[str, list[float]]) -> dict[str, float]:
+        return {n: float(np.mean(each)) for n, each in values.items()}
+
+    error, guess, least, sd = map(of, ("error", "guess_error", "cramer_rao", "posterior_sd"))
+    score = [np.divide(error[n], sd[n]) for n in error]
     return {
-        "mean_error": float(np.mean(list(off.values()))),
-        "mean_guess_error": float(
-            np.mean([abs(p["guess_error"]) for run in runs for p in run["parameters"].values()])
-        ),
-        "mean_error_of": {n: float(np.mean(off[n])) for n in names},
-        "median_cramer_rao_of": {n: float(np.median(least[n])) for n in names},
+        "mean_error": float(np.mean(list(error.values()))),
+        "mean_error_over_guess": float(np.sum(list(error.values())) / np.sum(list(guess.values()))),
+        "mean_error_of": mean(error), "mean_guess_error_of": mean(guess), "mean_sd_of": mean(sd),
+        "median_cramer_rao_of": {n: float(np.median(each)) for n, each in least.items()},
         "score_rms": float(np.sqrt(np.mean(np.square(score)))), "runs": runs,
     }  # fmt: skip
