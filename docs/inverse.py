@@ -120,7 +120,7 @@ def restitution(results: dict[str, Any]) -> str:
     return (
         "\n## Problem C: restitution from premature beats\n\n"
         "D and four times of the cell, all from arrival times of one regular and four premature beats, five\n"
-        "truths of the prior (standard deviation 0.25 of each logarithm). Where the bound is above that, the\n"
+        "truths of the prior (standard deviation 0.25 of each logarithm). Where the bound is above it, the\n"
         "maps alone do not tell the parameter. Without noise the fit is told 0.05 ms.\n\n"
     ) + table(head, rows)
 
