@@ -16,6 +16,9 @@ from .matern import MaternModes
 Theta = dict[str, Float[Array, "..."]]
 
 
+FAINT = 3.0  # minus the logit of the scar where there is none, at its softest: 5 %
+
+
 class AbstractParameterisation(eqx.Module):
     """theta (a few unconstrained arrays, a priori independent standard normal) -> conductivity.
 
@@ -40,8 +43,8 @@ class AbstractParameterisation(eqx.Module):
         """Stretch and shear as in `turned_tensor`. Without a shear (None) the fibres are those of the mesh
         and the stretch is half the logarithm of D along over D across them."""
 
-    def softened(self, sharpness: float) -> "AbstractParameterisation":
-        """The same with less abrupt fields, where there are any: for the way to the right place."""
+    def softened(self, share: float) -> "AbstractParameterisation":
+        """The same with borders of scar from so soft that its absence has a derivative (0) to its own (1)."""
         return self
 
 
@@ -109,10 +112,10 @@ class LogConductivity(AbstractParameterisation):
             return jnp.zeros(self.basis.shape[0], self.basis.dtype)
         return jax.nn.sigmoid(self.sharpness * (self.scar_bias + self.scar_basis @ theta["scar"]))
 
-    def softened(self, sharpness: float) -> "LogConductivity":
-        return eqx.tree_at(
-            lambda c: c.sharpness, self, jnp.asarray(sharpness * self.sharpness, self.basis.dtype)
-        )
+    def softened(self, share: float) -> "LogConductivity":
+        softest = min(FAINT / max(-self.scar_bias, FAINT), float(self.sharpness))
+        sharpness = softest ** (1.0 - share) * self.sharpness**share
+        return eqx.tree_at(lambda c: c.sharpness, self, jnp.asarray(sharpness, self.basis.dtype))
 
     def diffusivity(self, theta: Theta) -> Float[Array, " nodes"]:
         log_d = float(np.log(self.reference)) + self.basis @ theta["conductivity"]

@@ -32,7 +32,7 @@ from .misfit import at_points, misfit, of_activation, prior
 from .twin import Twin, activation
 
 OPTIMISERS = "trust_region", "lbfgs"
-SOFT = 0.2, 0.35, 0.6  # of the sharpness of the border of scar, in the first rounds
+SOFT = 0.0, 1 / 3, 2 / 3  # of the way to its own sharpness the border of scar is in the first rounds
 EIKONAL_ITERATIONS = 10  # of one round
 EIKONAL_TOLERANCE = 2.0  # the next correction moves the minimum by more
 EXCITING = 4  # steps of one standard deviation, towards cells that conduct all beats

@@ -137,4 +137,7 @@ def test_a_softened_scar_has_the_same_outline():
     theta = {"conductivity": jnp.zeros(1), "scar": jnp.asarray([2.0])}
     logit = 4.0 * (-5.0 + 2.0 * 2.0)
     np.testing.assert_allclose(model.scar(theta), 1 / (1 + np.exp(-logit)), rtol=1e-12)
-    np.testing.assert_allclose(model.softened(0.25).scar(theta), 1 / (1 + np.exp(-logit / 4)), rtol=1e-12)
+    # from where a place without scar has 5 % of it to its own sharpness, by equal factors
+    for share, sharpness in ((0.0, 0.6), (0.5, (0.6 * 4.0) ** 0.5), (1.0, 4.0)):
+        expected = 1 / (1 + np.exp(-logit * sharpness / 4.0))
+        np.testing.assert_allclose(model.softened(share).scar(theta), expected, rtol=1e-12)
