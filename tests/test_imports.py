@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1] / "jaxtwin"
 FILES = sorted(ROOT.rglob("*.py"))
 FREE = {"__init__", "__main__", "_cli"}  # these bind everything together and may import all
 FENCES = {
+    "blackjax": ["posterior/nuts.py"],
     "meshio": ["anatomy/*"],
     "h5py": ["anatomy/*", "twin/checkpoint.py", "view/vtkhdf.py"],
     "numba": ["monodomain/eikonal.py"],
@@ -93,7 +94,8 @@ def test_importing_prints_nothing_and_sets_no_flag():
     code = (
         "import jax; before = dict(jax.config.values); import jaxtwin;"
         "assert jax.config.jax_enable_x64 is False; assert dict(jax.config.values) == before;"
-        "import sys; assert 'matplotlib' not in sys.modules; assert 'meshio' not in sys.modules"
+        "import sys; assert 'matplotlib' not in sys.modules; assert 'meshio' not in sys.modules;"
+        "assert 'blackjax' not in sys.modules"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     run = subprocess.run(

@@ -7,6 +7,7 @@ from .intervals import covered
 from .limits import null_space, refusals
 from .real_map import real_map
 from .restitution import restitution
+from .sampled import sampled
 from .sheet import heavy, sheet
 
 BENCHMARKS = {
@@ -29,4 +30,5 @@ BENCHMARKS = {
     "coverage-clean": lambda: covered(0.0, 1.0),
     "coverage-outliers": lambda: covered(0.05, 1.0),
     "coverage-coarse": lambda: covered(0.0, 0.5),
+    "sampled": sampled,
 }

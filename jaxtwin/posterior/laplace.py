@@ -30,14 +30,17 @@ class Laplace(eqx.Module):
     directions: Float[Array, "numbers rank"]
     gain: Float[Array, " rank"]
 
-    def sample(self, key: Array, count: int) -> Theta:
-        """Draws of theta, with (count,) in front of each array."""
+    def at(self, white: Float[Array, " numbers"]) -> Theta:
+        """theta + (I + V diag(l) V^T)^(-1/2) white: what is standard normal becomes this Gaussian."""
         flat, back = ravel_pytree(self.theta)
-        white = jax.random.normal(key, (count, flat.size), flat.dtype)
         # (I + V l V^T)^(-1/2) = I - V (1 - (1 + l)^(-1/2)) V^T
         shrink = 1.0 - jax.lax.rsqrt(1.0 + self.gain)
-        drawn = white - ((white @ self.directions) * shrink[None]) @ self.directions.T
-        return jax.vmap(back)(flat[None] + drawn)
+        return back(flat + white - self.directions @ (shrink * (self.directions.T @ white)))
+
+    def sample(self, key: Array, count: int) -> Theta:
+        """Draws of theta, with (count,) in front of each array."""
+        flat, _ = ravel_pytree(self.theta)
+        return jax.vmap(self.at)(jax.random.normal(key, (count, flat.size), flat.dtype))
 
     def variance(self) -> Theta:
         """The variance of each number in theta; 1 is what it was before the data."""

@@ -33,6 +33,7 @@ from ..posterior import (
     Assessment,
     Clock,
     Combination,
+    Draws,
     Fit,
     Laplace,
     Observation,
@@ -386,6 +387,31 @@ class Twin(eqx.Module):
         from .design import next_sites
 
         return next_sites(self, posterior, stimuli, positions, count, sigma_ms)
+
+    def sample(
+        self,
+        data: MappingData,
+        posterior: Laplace,
+        *,
+        draws: int = 500,
+        warmup: int = 100,
+        seed: int = 0,
+        sigma_ms: float = 2.0,
+        report: Callable[[int, float], Any] = lambda done, acceptance: None,
+    ) -> Draws:
+        """Draws of theta from the posterior itself, of which `posterior` is the Gaussian at the top: a check
+        of that on small problems, given the same `data` and `sigma_ms` as its fit.
+
+        By the no-U-turn sampler (Hoffman, Gelman 2014, doi 10.48550/arXiv.1111.4246), in coordinates in which
+        `posterior` is standard normal. A draw takes some seven gradients of the simulation of all maps; the
+        `warmup` trajectories before adapt their step. The error of the mesh is estimated once, at the top.
+        `report` gets the number of trajectories done, warmup included, and the acceptance on the last.
+
+        Raises `InputError` without blackjax (`pip install "jaxtwin[bayes]"`) or for fewer than 10 draws.
+        """
+        from .sampling import sample
+
+        return sample(self, data, posterior, draws, warmup, seed, sigma_ms, report)
 
     def combinations(
         self, data: MappingData, theta: Theta | None = None, *, sigma_ms: float = 2.0
