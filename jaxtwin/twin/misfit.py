@@ -79,10 +79,12 @@ def residual(theta: Theta, twin: Twin, observation: Observation, activation):
 
 
 def information(theta: Theta, twin: Twin, observation: Observation, there):
-    """What the points tell of `there` and of the noise; see `StudentT.information`."""
-    return twin.likelihood.information(
+    """What the points tell of `there` and of the noise; see `StudentT.information`. Points that other numbers
+    have used up tell nothing of the noise."""
+    of_times, of_noise = twin.likelihood.information(
         there, observation.sigma_ms, observation.silent, observation.weight, theta["noise"], twin.times.stop
     )
+    return of_times, (1.0 - observation.lost) * of_noise
 
 
 @eqx.filter_jit

@@ -80,7 +80,8 @@ def test_the_posterior_is_that_of_the_linearised_twin(uniform):
     each = 5.0 / 7.0 * share / scale**2
     exact = np.diag(np.linalg.inv(np.eye(3) + slope.T @ slope * each))
     np.testing.assert_allclose([found[n][p] for n, p in numbers], exact, rtol=1e-3)
-    assert float(found["noise"]) == pytest.approx(1.0 / (1.0 + share * points * 8.0 / 7.0), rel=1e-6)
+    left = share * (1.0 - lost) * points
+    assert float(found["noise"]) == pytest.approx(1.0 / (1.0 + left * 8.0 / 7.0), rel=1e-4)
 
 
 def test_predictions_are_on_the_clock_of_their_map(uniform):
