@@ -100,12 +100,13 @@ def sheet_twin():
     import jaxtwin as jt
 
     mesh = jt.sheet(40.0, 40.0, EDGE, fibre_angle=np.pi / 6, distortion=0.15, seed=3)
-    # nearly the covariance of the truth; a place is scar with a chance of 2 in 10,000 and its outline smooth
+    # nearly the covariance of the truth; a place is scar with a chance of 2 in 100, its outline is smooth; bias
+    # and sharpness are those with the most evidence on two truths that are none of the five
     smooth = jt.matern_modes(mesh, correlation_length=2 * LENGTH, count=100, smoothness=5.0)
     shapes = jt.matern_modes(mesh, correlation_length=16.0, count=120, smoothness=2.0)
     conductivity = jt.LogConductivity(
         jt.field(smooth, 0.25, 0.5), reference=0.3, floor=0.01, ceiling=0.9, ratio=RATIO,
-        scar_basis=jt.field(shapes, SCAR_SD, 0.3), scar_bias=-5.0, sharpness=3.0, scar_depth=DEPTH,
+        scar_basis=jt.field(shapes, SCAR_SD, 0.3), scar_bias=-3.0, sharpness=5.0, scar_depth=DEPTH,
     )  # fmt: skip
     stimuli = tuple(jt.pulse(jt.in_sphere(mesh, site, 2.0), len(mesh.points)) for site in SITES)
     twin = jt.Twin(

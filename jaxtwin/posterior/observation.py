@@ -48,7 +48,8 @@ class Observation(eqx.Module):
     - `index`: of the map. `stimulus`: what starts its wave. `beat`: which activation it shows.
     - `basis`: (points, terms), of the discrepancy, or None. `mesh_error`: (points, terms),
       what the mesh may have done to the times, or None.
-    - `lost`: the share of the points that the estimated numbers have used up.
+    - `lost`: the share of the points that the estimated numbers have used up, when the logarithm of the scale
+      of the noise was `level`.
     """
 
     index: Int[Array, ""]
@@ -63,13 +64,15 @@ class Observation(eqx.Module):
     basis: Float[Array, "points terms"] | None
     mesh_error: Float[Array, "points error_terms"] | None
     lost: Float[Array, ""]
+    level: Float[Array, ""]
 
-    def weighed(self, mesh_error, lost: float) -> "Observation":
+    def weighed(self, mesh_error, lost: float, level: float) -> "Observation":
         """With what only a fit can tell."""
         real = self.lat_ms.dtype
         error = None if mesh_error is None else jnp.asarray(mesh_error, real)
         return eqx.tree_at(
-            lambda o: (o.mesh_error, o.lost), self, (error, jnp.asarray(lost, real)),
+            lambda o: (o.mesh_error, o.lost, o.level), self,
+            (error, jnp.asarray(lost, real), jnp.asarray(level, real)),
             is_leaf=lambda leaf: leaf is None,
         )  # fmt: skip
 

@@ -17,7 +17,8 @@ class Assessment(eqx.Module):
     """What the objective knows at one theta: loss, its gradient, and the number of captured points.
 
     A point is captured when the simulated wave reaches it. `rmse_ms`: of the captured points. `arrival`: the
-    simulated activation of each map, ms at the nodes, or its course: from which a curvature can be had.
+    simulated activation of each map, ms at the nodes. `courses`, `slopes`: of the waves of the
+    maps, where known.
     """
 
     loss: float
@@ -25,6 +26,8 @@ class Assessment(eqx.Module):
     captured: int
     rmse_ms: float
     arrival: tuple = ()
+    courses: tuple = ()
+    slopes: tuple = ()
 
 
 class Fit(eqx.Module):

@@ -15,7 +15,6 @@ from .matern import MaternModes
 
 Theta = dict[str, Float[Array, "..."]]
 
-
 FAINT = 3.0  # minus the logit of the scar where there is none, at its softest: 5 %
 
 
@@ -28,13 +27,26 @@ class AbstractParameterisation(eqx.Module):
 
     ceiling: eqx.AbstractVar[float]
 
+    @property
     @abstractmethod
-    def mean(self) -> Theta:
-        """The middle of the prior: all zero."""
+    def bases(self) -> dict[str, Float[Array, "nodes _"]]:
+        """For each array of theta the basis that makes a field of it."""
 
     @abstractmethod
+    def log_diffusivity(self, fields: dict[str, Float[Array, " nodes"]]) -> Float[Array, " nodes"]:
+        """log D along the fibres at the nodes, D in mm2/ms and never above `ceiling`, of the fields there."""
+
+    def mean(self) -> Theta:
+        """The middle of the prior: all zero."""
+        return {name: jnp.zeros(basis.shape[1], basis.dtype) for name, basis in self.bases.items()}
+
+    def fields(self, theta: Theta) -> dict[str, Float[Array, " nodes"]]:
+        """What theta makes of the bases, at the nodes: all that is linear in it."""
+        return {name: basis @ theta[name] for name, basis in self.bases.items()}
+
     def diffusivity(self, theta: Theta) -> Float[Array, " nodes"]:
-        """D along the fibres at the nodes, mm2/ms; never above `ceiling`."""
+        """D along the fibres at the nodes, mm2/ms."""
+        return jnp.exp(self.log_diffusivity(self.fields(theta)))
 
     @abstractmethod
     def anisotropy(
@@ -99,39 +111,45 @@ class LogConductivity(AbstractParameterisation):
                 f"an anisotropy ratio of {self.ratio}", "D along over D across of 1 or more", "Invert it"
             )
 
-    def mean(self) -> Theta:
+    @property
+    def bases(self) -> dict[str, Float[Array, "nodes _"]]:
         bases = {
             "conductivity": self.basis, "scar": self.scar_basis,
             "ratio": self.ratio_basis, "angle": self.angle_basis,
         }  # fmt: skip
-        return {name: jnp.zeros(b.shape[1], b.dtype) for name, b in bases.items() if b is not None}
+        return {name: basis for name, basis in bases.items() if basis is not None}
 
     def scar(self, theta: Theta) -> Float[Array, " nodes"]:
         """The scar field, 0 (none) to 1."""
         if self.scar_basis is None:
             return jnp.zeros(self.basis.shape[0], self.basis.dtype)
-        return jax.nn.sigmoid(self.sharpness * (self.scar_bias + self.scar_basis @ theta["scar"]))
+        return self._share(self.scar_basis @ theta["scar"])
+
+    def _share(self, scar: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
+        return jax.nn.sigmoid(self.sharpness * (self.scar_bias + scar))
 
     def softened(self, share: float) -> "LogConductivity":
         softest = min(FAINT / max(-self.scar_bias, FAINT), float(self.sharpness))
         sharpness = softest ** (1.0 - share) * self.sharpness**share
         return eqx.tree_at(lambda c: c.sharpness, self, jnp.asarray(sharpness, self.basis.dtype))
 
-    def diffusivity(self, theta: Theta) -> Float[Array, " nodes"]:
-        log_d = float(np.log(self.reference)) + self.basis @ theta["conductivity"]
-        log_d = log_d - self.scar_depth * self.scar(theta)
-        stretch, shear = self.anisotropy(theta)
+    def log_diffusivity(self, fields: dict[str, Float[Array, " nodes"]]) -> Float[Array, " nodes"]:
+        log_d = float(np.log(self.reference)) + fields["conductivity"]
+        if "scar" in fields:
+            log_d = log_d - self.scar_depth * self._share(fields["scar"])
+        stretch, shear = self._tensor(fields)
         log_d = log_d + (stretch if shear is None else magnitude(stretch, shear)) - self._stretch()
-        return jnp.exp(soft_clip(log_d, float(np.log(self.floor)), float(np.log(self.ceiling))))
+        return soft_clip(log_d, float(np.log(self.floor)), float(np.log(self.ceiling)))
 
     def anisotropy(self, theta: Theta):
+        return self._tensor(self.fields(theta))
+
+    def _tensor(self, fields: dict[str, Float[Array, " nodes"]]):
         stretch = self._stretch()
-        if self.ratio_basis is not None:
-            stretch = stretch + 0.5 * (self.ratio_basis @ theta["ratio"])
-        if self.angle_basis is None:
-            return stretch, None
-        shear = self.angle_basis @ theta["angle"]
-        return stretch + 0.0 * shear, shear
+        if "ratio" in fields:
+            stretch = stretch + 0.5 * fields["ratio"]
+        shear = fields.get("angle")
+        return (stretch, None) if shear is None else (stretch + 0.0 * shear, shear)
 
     def _stretch(self) -> float:
         return 0.5 * float(np.log(self.ratio))

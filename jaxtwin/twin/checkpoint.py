@@ -17,18 +17,19 @@ from ..observe import MappingData
 from ..posterior import Progress
 from .twin import Twin
 
-FORMAT = "jaxtwin fit 1"
+FORMAT = "jaxtwin fit 2"
 
 
 class Checkpoint(eqx.Module):
     """What a fit has come to. `stage`: of its parts, how many are done. `theta`: where the running one began,
-    in double; `progress`: what it has done since. `mesh_error`, `lost`: of the observations.
+    in double; `progress`: what it has done since. `mesh_error`, `lost`, `level`: of the observations.
     `reason`: why the last part ended."""
 
     stage: int
     theta: Float[np.ndarray, " numbers"]
     mesh_error: Float[np.ndarray, "maps points terms"]
     lost: float
+    level: float
     history: tuple[dict[str, float], ...]
     reason: str
     progress: Progress | None
@@ -47,7 +48,7 @@ def fingerprint(twin: Twin, data: MappingData, settings: dict[str, Any]) -> str:
 def write_checkpoint(path: str | Path, key: str, checkpoint: Checkpoint) -> None:
     """Whole or not at all."""
     arrays = {"theta": checkpoint.theta, "mesh_error": checkpoint.mesh_error}
-    state = {name: getattr(checkpoint, name) for name in ("stage", "lost", "reason", "history")}
+    state = {name: getattr(checkpoint, name) for name in ("stage", "lost", "level", "reason", "history")}
     now = checkpoint.progress
     if now is not None:
         state["progress"] = {"damping": now.damping, "history": now.history}

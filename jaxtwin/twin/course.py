@@ -1,12 +1,14 @@
 """The course of a wave to the points of a map: how arrivals there change near one theta, cheaply."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ..monodomain import ForwardMode, Rays, eikonal, rays
 from ..posterior import Course, Observation, Theta
@@ -89,14 +91,19 @@ def _in_pieces(matrix: sp.csr_array):
 
 
 def curvature(
-    twin: Twin, theta: Theta, observations: tuple[Observation, ...], courses: list[Course]
+    twin: Twin,
+    theta: Theta,
+    observations: tuple[Observation, ...],
+    courses: Sequence[Course],
+    known: Sequence[tuple] = (),
 ) -> Float[np.ndarray, "numbers numbers"]:
-    """J^T W J as a matrix, with J from the courses."""
+    """J^T W J as a matrix, with J from the courses; `known`: their `slopes`, where they are at hand."""
     flat, back = ravel_pytree(theta)
     total = np.zeros((flat.size, flat.size))
     noise = np.asarray(ravel_pytree(back(0.0 * flat) | {"noise": jnp.ones_like(theta["noise"])})[0])
-    for course, observation in zip(courses, observations, strict=True):
-        there, slope = _slope(theta, twin, course, observation)
+    each = zip(courses, observations, strict=True)
+    known = known or [slopes(theta, twin, course, observation) for course, observation in each]
+    for (there, slope), observation in zip(known, observations, strict=True):
         weight, of_noise = information(theta, twin, observation, there)
         total += (slope * np.asarray(weight, np.float64)[:, None]).T @ slope
         total += np.diag(float(of_noise) * noise.astype(np.float64))
@@ -146,25 +153,45 @@ def _faster(theta: Theta, twin: Twin, course: Course):
     )  # fmt: skip
 
 
-def _slope(theta: Theta, twin: Twin, course: Course, observation: Observation):
-    """The prediction at the points at the theta of the course, ms, and its derivative, (points, numbers)."""
+def slopes(theta: Theta, twin: Twin, course: Course, observation: Observation, faster=None):
+    """The prediction at the points at theta, ms, and its derivative, (points, numbers). `faster`: the
+    `pace_slope`, where it is at hand."""
     there, beside = _beside(theta, twin, course, observation)
-    return there, np.asarray(beside, np.float64) + tissue_slope(theta, twin, course)
+    return there, np.asarray(beside, np.float64) + tissue_slope(theta, twin, course, faster)
 
 
-def tissue_slope(theta: Theta, twin: Twin, course: Course) -> Float[np.ndarray, "points numbers"]:
+def tissue_slope(
+    theta: Theta, twin: Twin, course: Course, faster=None
+) -> Float[np.ndarray, "points numbers"]:
     """The derivative of the arrival at the points by the numbers of the tissue; 0 for those beside it."""
     if course.nodes is None:
         return np.asarray(course.matrix, np.float64)
-    flat, back = ravel_pytree(theta)
-    slope = np.zeros((len(course.predicted), flat.size))
-    row = np.repeat(np.asarray(course.row), PIECE)
-    matrix = sp.coo_array(
-        (np.ravel(course.matrix), (row, np.ravel(course.nodes))), shape=(len(slope), twin.space.nodes)
-    ).tocsr()
-    numbers = ravel_pytree(tissue_numbers(back(jnp.arange(flat.size, dtype=flat.dtype)), twin))[0]
-    slope[:, np.asarray(numbers, int)] = matrix @ np.asarray(_faster(theta, twin, course)).T
+    slope = np.zeros((len(course.predicted), ravel_pytree(theta)[0].size))
+    faster = pace_slope(theta, twin, course) if faster is None else faster
+    slope[:, which_of_tissue(theta, twin)] = delays(twin, course) @ faster.T
     return slope
+
+
+def which_of_tissue(theta: Theta, twin: Twin) -> Int[np.ndarray, " some"]:
+    """Which of the flattened numbers of theta those of the tissue are."""
+    flat, back = ravel_pytree(theta)
+    return np.asarray(
+        ravel_pytree(tissue_numbers(back(jnp.arange(flat.size, dtype=flat.dtype)), twin))[0], int
+    )
+
+
+def delays(twin: Twin, course: Course) -> sp.csr_array:
+    """d(arrival at the points)/d(pace at the nodes), ms, at the theta of a course along rays."""
+    assert course.nodes is not None
+    count = len(course.predicted)
+    row = np.repeat(np.asarray(course.row), PIECE)
+    entries = np.ravel(course.matrix).astype(np.float64)
+    return sp.coo_array((entries, (row, np.ravel(course.nodes))), shape=(count, twin.space.nodes)).tocsr()
+
+
+def pace_slope(theta: Theta, twin: Twin, course: Course) -> Float[np.ndarray, "numbers nodes"]:
+    """The derivative of the pace at the nodes by the numbers of the tissue."""
+    return np.asarray(_faster(theta, twin, course), np.float64)
 
 
 @eqx.filter_jit

@@ -2,7 +2,6 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Float, Int
 
 from .._results import InputError
@@ -10,7 +9,7 @@ from ..anatomy import Mesh
 from ..fem import locate
 from ..monodomain import Stimulus
 from ..posterior import Laplace, Observation, clock
-from .course import eikonal_course, tissue_numbers, tissue_slope
+from .course import eikonal_course, tissue_slope, which_of_tissue
 from .twin import OFFSET_SD, Twin
 
 
@@ -50,17 +49,9 @@ def far_apart(mesh: Mesh, count: int, among: Int[np.ndarray, " some"]) -> Int[np
     return np.asarray(among)[taken]
 
 
-def _numbers(twin: Twin, posterior: Laplace) -> np.ndarray:
-    """Which of the flattened numbers of theta the tissue has."""
-    flat, back = ravel_pytree(posterior.theta)
-    return np.asarray(
-        ravel_pytree(tissue_numbers(back(jnp.arange(flat.size, dtype=flat.dtype)), twin))[0], int
-    )
-
-
 def _of_tissue_alone(twin: Twin, posterior: Laplace) -> Float[np.ndarray, "some some"]:
     """The posterior covariance of the numbers of the tissue, whatever the others are."""
-    at = _numbers(twin, posterior)
+    at = which_of_tissue(posterior.theta, twin)
     gain, v = np.asarray(posterior.gain, np.float64), np.asarray(posterior.directions, np.float64)[at]
     return np.eye(len(at)) - (v * (gain / (1.0 + gain))) @ v.T
 
@@ -72,7 +63,7 @@ def _information(
     theta = posterior.theta
     observation = _unmeasured(twin, stimulus, positions)
     course = eikonal_course(twin, theta, observation)
-    slope = tissue_slope(theta, twin, course)[:, _numbers(twin, posterior)]
+    slope = tissue_slope(theta, twin, course)[:, which_of_tissue(posterior.theta, twin)]
     reached = np.asarray(course.reached)
     slope = slope[reached]
     nuisance = np.full((len(positions), 1), OFFSET_SD)
@@ -95,5 +86,5 @@ def _unmeasured(twin: Twin, stimulus: Stimulus, positions) -> Observation:
     basis = None if twin.discrepancy is None else place(twin.discrepancy.T).T
     return Observation(
         jnp.asarray(0), stimulus, 0, place, clock(twin.mesh, stimulus, 0, real), nothing, nothing + 1.0,
-        jnp.zeros(len(positions), bool), nothing + 1.0, basis, None, jnp.zeros((), real),
+        jnp.zeros(len(positions), bool), nothing + 1.0, basis, None, jnp.zeros((), real), jnp.zeros((), real),
     )  # fmt: skip

@@ -35,7 +35,7 @@ def log_posterior(twin: Twin, data: MappingData, theta: Theta, sigma_ms: float) 
     courses = simulated_courses(twin, theta, observations, assessment.arrival)
     observations = weighed(twin, observations, theta, assessment, courses)
     # draws of all numbers free the noise from what they use up: to do so in the likelihood too counts twice
-    return LogPosterior(twin, tuple(o.weighed(o.mesh_error, 0.0) for o in observations))
+    return LogPosterior(twin, tuple(o.weighed(o.mesh_error, 0.0, 0.0) for o in observations))
 
 
 def sample(

@@ -30,6 +30,7 @@ from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoi
 from .course import curvature, eikonal_course, nearby, simulated_course
 from .misfit import at_points, misfit, of_activation, prior
 from .twin import Twin, activation
+from .volume import log_volume
 
 OPTIMISERS = "trust_region", "lbfgs"
 SOFT = 0.0, 1 / 3, 2 / 3  # of the way to its own sharpness the border of scar is in the first rounds
@@ -53,7 +54,7 @@ def of_each(work: Callable, observations: tuple) -> list:
 
 
 def objective(twin: Twin, observations: tuple[Observation, ...]) -> Callable[[Theta], Assessment]:
-    """theta -> negative log posterior, gradient, captures, by simulation."""
+    """theta -> negative log posterior per information volume, gradient, captures, by simulation."""
 
     def assess(theta: Theta) -> Assessment:
         loss, gradient = prior(theta)
@@ -61,9 +62,20 @@ def objective(twin: Twin, observations: tuple[Observation, ...]) -> Callable[[Th
         for (more, _), slope in found:
             loss, gradient = loss + more, jax.tree.map(jnp.add, gradient, slope)
         parts = [(captured, square) for (_, (captured, square, _)), _ in found]
-        return _assessment(loss, gradient, parts, tuple(aux[2] for (_, aux), _ in found))
+        now = _assessment(loss, gradient, parts, tuple(aux[2] for (_, aux), _ in found))
+        return per_volume(twin, observations, theta, now)
 
     return assess
+
+
+def per_volume(twin: Twin, observations, theta: Theta, now: Assessment) -> Assessment:
+    """The same per unit of information volume, with the courses of its waves."""
+    if not np.isfinite(now.loss):
+        return now
+    courses = now.courses or tuple(simulated_courses(twin, theta, observations, now.arrival))
+    value, slope, known = log_volume(twin, theta, observations, courses)
+    gradient = jax.tree.map(jnp.add, now.gradient, slope)
+    return Assessment(now.loss + value, gradient, now.captured, now.rmse_ms, now.arrival, courses, known)
 
 
 def _assessment(loss, gradient, parts, arrival) -> Assessment:
@@ -118,19 +130,19 @@ def simulated_courses(twin: Twin, theta: Theta, observations, arrival) -> list[C
     return [simulated_course(twin, theta, o, lat) for o, lat in each]
 
 
-def along_courses(twin: Twin, observations: tuple[Observation, ...], courses_at) -> Callable:
+def along_courses(twin: Twin, observations: tuple[Observation, ...]) -> Callable:
     """(theta, its assessment) -> what stands in for the objective near it: waves along the same rays."""
 
     def near(theta: Theta, assessment: Assessment) -> Model:
         _, back = ravel_pytree(theta)
-        courses = courses_at(theta, assessment)
+        courses = list(assessment.courses)
 
         def loss(numbers: np.ndarray) -> tuple[float, np.ndarray]:
             at = back(jnp.asarray(numbers, twin.space.mass.dtype))
             value, gradient = nearby(at, twin, courses, observations)
             return float(value), np.asarray(ravel_pytree(gradient)[0], np.float64)
 
-        return Model(curvature(twin, theta, observations, courses), loss)
+        return Model(curvature(twin, theta, observations, courses, assessment.slopes), loss)
 
     return near
 
@@ -160,7 +172,8 @@ def weighed(
         return observation.place(fields.T).T
 
     errors = of_each(of_mesh, tuple(zip(observations, assessment.arrival, strict=True)))
-    return tuple(o.weighed(error, lost) for o, error in zip(observations, errors, strict=True))
+    level = float(theta["noise"])
+    return tuple(o.weighed(error, lost, level) for o, error in zip(observations, errors, strict=True))
 
 
 def _eikonal_fit(twin: Twin, observations, theta: Theta, more: list) -> Fit:
@@ -170,10 +183,11 @@ def _eikonal_fit(twin: Twin, observations, theta: Theta, more: list) -> Fit:
         courses = [eikonal_course(twin, theta, o, m) for o, m in zip(observations, more, strict=True)]
         loss, gradient = nearby(theta, twin, courses, observations)
         reached = sum(int(c.reached.sum()) for c in courses)
-        return Assessment(float(loss), gradient, reached, 0.0, tuple(courses))
+        now = Assessment(float(loss), gradient, reached, 0.0, courses=tuple(courses))
+        return per_volume(twin, observations, theta, now)
 
     return trust_region(
-        assess, along_courses(twin, observations, lambda _, now: list(now.arrival)), theta,
+        assess, along_courses(twin, observations), theta,
         iterations=EIKONAL_ITERATIONS, tolerance=EIKONAL_TOLERANCE,
     )  # fmt: skip
 
@@ -257,13 +271,15 @@ class Search:
         """A search by gradients of the simulation."""
         twin, again = self.twin, not self.rounds and self.stage == 1
         if self.progress is None and (self.rounds or again):
-            now = simulated(twin, self.observations, self.theta)
+            now = per_volume(
+                twin, self.observations, self.theta, simulated(twin, self.observations, self.theta)
+            )
             if self.rounds:
                 begin = simulated(twin, self.observations, self.start)
+                begin = per_volume(twin, self.observations, self.start, begin)
                 if not now.loss < begin.loss:
                     self.theta, now = self.start, begin
-            courses = simulated_courses(twin, self.theta, self.observations, now.arrival)
-            self.observations = weighed(twin, self.observations, self.theta, now, courses)
+            self.observations = weighed(twin, self.observations, self.theta, now, list(now.courses))
         until, enough = self.iterations, self.tolerance
         if again:
             until -= len(self.history) - 1
@@ -278,12 +294,9 @@ class Search:
         if self.optimiser == "lbfgs":
             fit = minimise(assess, self.theta, iterations=until, report=report)
         else:
-            near = along_courses(
-                twin, self.observations,
-                lambda theta, now: simulated_courses(twin, theta, self.observations, now.arrival),
-            )  # fmt: skip
             fit = trust_region(
-                assess, near, self.theta, iterations=until, tolerance=enough, start=self.progress,
+                assess, along_courses(twin, self.observations), self.theta,
+                iterations=until, tolerance=enough, start=self.progress,
                 report=report, save=self._save,
             )  # fmt: skip
         self.theta, self.history, self.progress = fit.theta, before + fit.history, None
@@ -298,8 +311,9 @@ class Search:
         known = [o.mesh_error for o in self.observations if o.mesh_error is not None]
         rows = np.asarray(known, np.float64)
         theta = np.asarray(ravel_pytree(self.theta)[0], np.float64)
-        lost = float(self.observations[0].lost)
-        now = Checkpoint(self.stage, theta, rows, lost, self.history, self.reason, progress)
+        one = self.observations[0]
+        lost, level = float(one.lost), float(one.level)
+        now = Checkpoint(self.stage, theta, rows, lost, level, self.history, self.reason, progress)
         write_checkpoint(self.path, self.key, now)
 
     def _restore(self, saved: Checkpoint | None) -> None:
@@ -311,5 +325,5 @@ class Search:
         self.theta = back(jnp.asarray(saved.theta, flat.dtype))
         rows = saved.mesh_error if len(saved.mesh_error) else [None] * len(self.observations)
         self.observations = tuple(
-            o.weighed(row, saved.lost) for o, row in zip(self.observations, rows, strict=True)
+            o.weighed(row, saved.lost, saved.level) for o, row in zip(self.observations, rows, strict=True)
         )

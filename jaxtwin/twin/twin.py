@@ -306,7 +306,7 @@ class Twin(eqx.Module):
         nothing = None if terms is None else jnp.zeros((len(lat), terms), lat.dtype)
         return Observation(
             jnp.asarray(k), self.stimuli[k], self.beats[k], place, self.clocks[k], lat, sigma, silent,
-            weight, basis, nothing, jnp.zeros((), lat.dtype),
+            weight, basis, nothing, jnp.zeros((), lat.dtype), jnp.zeros((), lat.dtype),
         )  # fmt: skip
 
     def fit(
