@@ -100,7 +100,7 @@ def sheet_twin():
     import jaxtwin as jt
 
     mesh = jt.sheet(40.0, 40.0, EDGE, fibre_angle=np.pi / 6, distortion=0.15, seed=3)
-    # nearly the covariance of the truth; a place is scar with a chance of 2 in 100, its outline is smooth; bias
+    # nearly the covariance of the truth; a place is scar with a chance of 2 in 100, its outline smooth; bias
     # and sharpness are those with the most evidence on two truths that are none of the five
     smooth = jt.matern_modes(mesh, correlation_length=2 * LENGTH, count=100, smoothness=5.0)
     shapes = jt.matern_modes(mesh, correlation_length=16.0, count=120, smoothness=2.0)
