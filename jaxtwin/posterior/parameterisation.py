@@ -72,8 +72,8 @@ class LogConductivity(AbstractParameterisation):
     makes one number, indicators make regions, Matern modes make a field. The scar is a bounded field that
     lowers D by up to exp(-depth), 0 to 1 in between: an area, not a gradient. `scar_bias`: where the
     sigmoid stands without scar, in the units of the basis: with a basis of standard deviation s a place is
-    scar with the chance that a normal number exceeds -bias/s. Chances near one in a thousand keep noise from
-    being taken for scar. `sharpness` multiplies what the sigmoid is taken of: it makes the border thinner.
+    scar with the chance that a normal number exceeds -bias/s. `sharpness` multiplies what the sigmoid is
+    taken of: it makes the border thinner.
 
     `reference`: D_0, mm2/ms. `floor`, `ceiling`: bounds of D, mm2/ms. The floor stands above the
     conductivity at which a wave blocks on the mesh, where the derivative vanishes; the ceiling is what
@@ -92,8 +92,8 @@ class LogConductivity(AbstractParameterisation):
     ceiling: float = eqx.field(static=True, kw_only=True)
     scar_basis: Float[Array, "nodes scar_terms"] | None = None
     scar_depth: float = eqx.field(static=True, default=3.0)
-    scar_bias: float = eqx.field(static=True, default=-5.0)
-    sharpness: Float[Array, ""] = eqx.field(converter=lambda x: jnp.asarray(x, float), default=3.0)
+    scar_bias: float = eqx.field(static=True, default=-3.0)
+    sharpness: Float[Array, ""] = eqx.field(converter=lambda x: jnp.asarray(x, float), default=5.0)
     ratio: float = eqx.field(static=True, default=1.0)
     ratio_basis: Float[Array, "nodes ratio_terms"] | None = None
     angle_basis: Float[Array, "nodes angle_terms"] | None = None

@@ -133,7 +133,7 @@ def test_an_estimated_shear_turns_the_fast_direction_and_raises_the_ratio():
 
 
 def test_a_softened_scar_has_the_same_outline():
-    model = conductivity(scar=True, sharpness=4.0)
+    model = conductivity(scar=True, sharpness=4.0, scar_bias=-5.0)
     theta = {"conductivity": jnp.zeros(1), "scar": jnp.asarray([2.0])}
     logit = 4.0 * (-5.0 + 2.0 * 2.0)
     np.testing.assert_allclose(model.scar(theta), 1 / (1 + np.exp(-logit)), rtol=1e-12)
