@@ -142,19 +142,19 @@ def run_fit(
         report=lambda i, a: progress(i, case.fit.iterations + EIKONAL_ROUNDS, a),
     )  # fmt: skip
     fitted = time.perf_counter()
+    waves = twin.waves(fit.theta)
     posterior = twin.posterior(
-        train, fit.theta, rank=case.fit.uncertainty_directions, sigma_ms=case.map.sigma_ms
+        train, fit.theta, rank=case.fit.uncertainty_directions, sigma_ms=case.map.sigma_ms, waves=waves
     )
-    sure = spread(conductivity, posterior, error=twin.error_of_conductivity(fit.theta))
+    sure = spread(conductivity, posterior, error=twin.error_of_conductivity(fit.theta, waves))
     judged = time.perf_counter()
     _, place = project(heart.mesh, data)
-    beats = [twin.predict(fit.theta, k) for k in range(data.maps)]
+    beats = [twin.predict(fit.theta, k, wave) for k, wave in enumerate(waves)]
     nodes = np.stack([np.asarray(lat) for lat in beats])
     noise = float(np.exp(np.asarray(fit.theta["noise"]))) * case.map.sigma_ms
     resolution = None
     if case.mesh.error_estimate:
-        each = (twin.numerical_error(fit.theta, k) for k in range(data.maps))
-        resolution = [describe(error, noise, warnings) for error in each]
+        resolution = [describe(wave.error, noise, warnings) for wave in waves if wave.error is not None]
     at_points = np.stack([np.asarray(place(lat)) for lat in beats])
     predicted = at_points[data.map_index, np.arange(len(data.lat_ms))]
     d = np.asarray(conductivity.diffusivity(fit.theta))
@@ -164,7 +164,7 @@ def run_fit(
     scores = {
         name: judge.errors(predicted[mask], data.lat_ms[mask]) for name, mask in parts.items() if mask.any()
     }
-    open_ms = np.stack([twin.predictive(posterior, k).std(axis=0) for k in range(data.maps)])
+    open_ms = np.stack([twin.predictive(posterior, k, wave=wave).std(axis=0) for k, wave in enumerate(waves)])
     half_ms, held = judge.intervals(
         heart.mesh, twin.likelihood, open_ms, noise, predicted, data, place, parts
     )

@@ -9,11 +9,11 @@ from jaxtyping import Float
 from ..monodomain import Stimulus, rays
 from ..posterior import Laplace, Theta
 from .course import FARTHEST, pace, tissue_numbers
-from .twin import OFFSET_SD, Twin, activation
+from .twin import OFFSET_SD, Twin, Wave
 
 
 def predictive(
-    twin: Twin, posterior: Laplace, what: int | Stimulus, draws: int, seed: int
+    twin: Twin, posterior: Laplace, what: int | Stimulus, draws: int, seed: int, wave: Wave
 ) -> Float[np.ndarray, "draws nodes"]:
     """See `Twin.predictive`."""
     theta, drawn = posterior.theta, posterior.sample(jax.random.key(seed), draws)
@@ -21,7 +21,7 @@ def predictive(
         measured, stimulus, beat = None, what, 0
     else:
         measured, stimulus, beat = what, twin.stimuli[what], twin.beats[what]
-    lat = activation(twin, theta, stimulus, beat)
+    lat = wave.activation
     time = np.asarray(lat, np.float64)
     pulse = stimulus.strength[min(beat, stimulus.strength.shape[0] - 1)]
     paths = rays(
@@ -40,7 +40,7 @@ def predictive(
         if twin.discrepancy is not None:
             moved = moved + np.asarray(drawn["discrepancy"][:, measured] @ twin.discrepancy.T)
     if twin.error_basis is not None:
-        fields = np.asarray(twin.error_fields(theta, stimulus, lat, beat), np.float64)
+        fields = np.asarray(twin.error_fields(wave), np.float64)
         numbers = jax.vmap(lambda one: twin.error_numbers(one, measured))(drawn)
         moved = moved + np.asarray(numbers, np.float64) @ fields.T
     return np.where(np.isfinite(time)[None], moved, np.nan)

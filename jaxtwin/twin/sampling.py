@@ -10,7 +10,7 @@ from ..observe import MappingData
 from ..posterior import Draws, Laplace, Observation, Theta, nuts
 from ..posterior.nuts import library
 from .misfit import half_square, summed
-from .search import simulated, simulated_courses, weighed
+from .search import simulated_courses, weighed
 from .twin import Twin
 
 
@@ -31,9 +31,9 @@ class LogPosterior(eqx.Module):
 def log_posterior(twin: Twin, data: MappingData, theta: Theta, sigma_ms: float) -> LogPosterior:
     """With the error of the mesh as it is at `theta`."""
     observations = twin.observations(data, sigma_ms)
-    assessment = simulated(twin, observations, theta)
-    courses = simulated_courses(twin, theta, observations, assessment.arrival)
-    observations = weighed(twin, observations, theta, assessment, courses)
+    waves = twin.waves(theta)
+    courses = simulated_courses(twin, theta, observations, tuple(wave.activation for wave in waves))
+    observations = weighed(twin, observations, theta, courses, waves)
     # draws of all numbers free the noise from what they use up: to do so in the likelihood too counts twice
     return LogPosterior(twin, tuple(o.weighed(o.mesh_error, 0.0, 0.0) for o in observations))
 

@@ -1,7 +1,7 @@
 """The search for the most probable theta: eikonal waves first, then the simulation itself."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from ..posterior import (
 from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
 from .course import curvature, eikonal_course, nearby, simulated_course
 from .misfit import at_points, misfit, of_activation, prior
-from .twin import Twin, activation
+from .twin import Twin, Wave, activation
 from .volume import log_volume
 
 OPTIMISERS = "trust_region", "lbfgs"
@@ -151,28 +151,22 @@ def weighed(
     twin: Twin,
     observations: tuple[Observation, ...],
     theta: Theta,
-    assessment: Assessment,
-    courses: list[Course],
-    afresh: bool = True,
+    courses: Sequence[Course],
+    waves: tuple[Wave, ...] = (),
 ) -> tuple[Observation, ...]:
-    """The observations with what only a fit can tell: the error of the mesh at the points, and the share of
-    the points that the numbers they determine used up, which makes residuals smaller than noise.
-
-    The error costs a simulation; where not wanted `afresh`, what is there of it is kept.
-    """
+    """The observations with what only a fit can tell: the share of the points that the numbers they determine
+    used up, which makes residuals smaller than noise, and the error of the mesh in the `waves` at the points;
+    without these what is there of it is kept."""
     known = curvature(twin, theta, observations, courses)
     used = float(np.trace(np.linalg.solve(np.eye(len(known)) + known, known)))
-    lost = min(used / max(assessment.captured, 1), 0.9)
-
-    def of_mesh(one: tuple[Observation, Any]):
-        observation, lat = one
-        if observation.mesh_error is None or (observation.mesh_error.any() and not afresh):
-            return observation.mesh_error
-        fields = twin.error_fields(theta, observation.stimulus, lat, observation.beat)
-        return observation.place(fields.T).T
-
-    errors = of_each(of_mesh, tuple(zip(observations, assessment.arrival, strict=True)))
-    level = float(theta["noise"])
+    captured = sum(
+        int((course.reached & o.dense).sum()) for course, o in zip(courses, observations, strict=True)
+    )
+    lost, level = min(used / max(captured, 1), 0.9), float(theta["noise"])
+    errors = [observation.mesh_error for observation in observations]
+    if waves and twin.error_basis is not None:
+        each = zip(observations, waves, strict=True)
+        errors = [one.place(twin.error_fields(wave).T).T for one, wave in each]
     return tuple(o.weighed(error, lost, level) for o, error in zip(observations, errors, strict=True))
 
 
@@ -258,7 +252,9 @@ class Search:
             jnp.nan_to_num(at_points(o, lat) - course.predicted)
             for o, lat, course in zip(self.observations, now.arrival, courses, strict=True)
         ]
-        self.observations = weighed(twin, self.observations, self.theta, now, courses, afresh=False)
+        # the error of the mesh costs as much as the simulation and changes little
+        fresh = () if self.stage else twin.waves(self.theta)
+        self.observations = weighed(twin, self.observations, self.theta, courses, fresh)
         fit = _eikonal_fit(twin, self.observations, self.theta, more)
         moved = jax.tree.map(jnp.subtract, fit.theta, self.theta)
         step = float(jnp.linalg.norm(ravel_pytree(moved)[0]))
@@ -279,7 +275,8 @@ class Search:
                 begin = per_volume(twin, self.observations, self.start, begin)
                 if not now.loss < begin.loss:
                     self.theta, now = self.start, begin
-            self.observations = weighed(twin, self.observations, self.theta, now, list(now.courses))
+            waves = twin.waves(self.theta)
+            self.observations = weighed(twin, self.observations, self.theta, now.courses, waves)
         until, enough = self.iterations, self.tolerance
         if again:
             until -= len(self.history) - 1

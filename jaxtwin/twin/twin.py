@@ -52,6 +52,14 @@ SHORT_MS = 5.0  # of a run, below which its relative error is not taken
 OFFSET_SD = 20.0  # ms, prior of the unknown constant between the clock of a map and the stimulus
 
 
+class Wave(eqx.Module):
+    """One simulated beat: when it came to the nodes, ms on the clock of its stimulus, NaN where it did not,
+    and the estimated error of that by the edges of the mesh, where it is wanted."""
+
+    activation: Float[Array, " nodes"]
+    error: NumericalError | None
+
+
 class Twin(eqx.Module):
     """Everything between theta and simulated maps.
 
@@ -207,35 +215,62 @@ class Twin(eqx.Module):
             return shared
         return shared + (1.0 - ERROR_SHARED) ** 0.5 * theta["mesh_error"][map_index]
 
-    def predict(self, theta: Theta, map_index: int = 0) -> Float[Array, " nodes"]:
+    def wave(self, theta: Theta, what: int | Stimulus = 0) -> "Wave":
+        """The simulated wave of a map, or of a stimulus that was not mapped; with the error of the mesh where
+        the twin has that in its maps."""
+        stimulus, beat = self._start(what)
+        lat = activation(self, theta, stimulus, beat)
+        if self.error_basis is None:
+            return Wave(lat, None)
+        tissue = self.tissue(theta, stimulus)
+        error = numerical_error(tissue, self.times, np.asarray(lat), stepper=self.stepper, beat=beat)
+        return Wave(lat, error)
+
+    def waves(self, theta: Theta) -> tuple["Wave", ...]:
+        """Those of all maps: what predictions and their uncertainty at one theta have in common."""
+        from .search import of_each
+
+        return tuple(of_each(lambda k: self.wave(theta, k), tuple(range(len(self.stimuli)))))
+
+    def _start(self, what: int | Stimulus) -> tuple[Stimulus, int]:
+        """What starts a wave, and which activation is meant."""
+        return (what, 0) if isinstance(what, Stimulus) else (self.stimuli[what], self.beats[what])
+
+    def predict(self, theta: Theta, map_index: int = 0, wave: "Wave | None" = None) -> Float[Array, " nodes"]:
         """What map `map_index` should show at the nodes, ms on its clock, NaN where no wave comes.
 
         The simulated times, with the share of the error of the mesh and the discrepancy that were found.
         """
-        lat = activation(self, theta, self.stimuli[map_index], self.beats[map_index])
+        wave = wave or self.wave(theta, map_index)
         beside = self.offset_ms(theta)[map_index] + self.discrepancy_ms(theta, map_index)
-        of_mesh = self._error_ms(theta, map_index, self.stimuli[map_index], lat, self.beats[map_index])
-        return lat - self.clocks[map_index].since(lat) + beside + of_mesh
+        of_mesh = self._error_ms(theta, map_index, wave)
+        return wave.activation - self.clocks[map_index].since(wave.activation) + beside + of_mesh
 
-    def numerical_error(self, theta: Theta, map_index: int = 0) -> NumericalError:
-        """What the edges of the mesh leave as error in the activation times of map `map_index`, estimated."""
-        stimulus, beat = self.stimuli[map_index], self.beats[map_index]
-        return self.error_of(theta, stimulus, activation(self, theta, stimulus, beat), beat)
+    def foretell(
+        self, theta: Theta, stimulus: Stimulus, wave: "Wave | None" = None
+    ) -> Float[Array, " nodes"]:
+        """Activation times for a stimulus that was not mapped, ms on its clock, NaN where no wave comes.
 
-    def error_of(self, theta: Theta, stimulus: Stimulus, lat, beat: int) -> NumericalError:
-        """The same for the simulated activation `lat` of a beat."""
-        tissue = self.tissue(theta, stimulus)
-        return numerical_error(tissue, self.times, np.asarray(lat), stepper=self.stepper, beat=beat)
+        With the error of the mesh that all maps share: a fit to them makes up for the rest.
+        """
+        wave = wave or self.wave(theta, stimulus)
+        return wave.activation + self._error_ms(theta, None, wave)
 
-    def error_fields(
-        self, theta: Theta, stimulus: Stimulus, lat, beat: int
-    ) -> Float[Array, "nodes error_terms"]:
-        """What the mesh may have done to the simulated activation `lat` of a beat: fields of times, ms."""
+    def error_fields(self, wave: "Wave") -> Float[Array, "nodes error_terms"]:
+        """What the mesh may have done to a wave: fields of times, ms."""
         assert self.error_basis is not None
-        error = jnp.asarray(self.error_of(theta, stimulus, lat, beat).of_nodes, lat.dtype)
+        assert wave.error is not None
+        error = jnp.asarray(wave.error.of_nodes, self.error_basis.dtype)
         return jnp.nan_to_num(error)[:, None] * self.error_basis
 
-    def error_of_conductivity(self, theta: Theta) -> Float[np.ndarray, " nodes"]:
+    def _error_ms(self, theta: Theta, map_index: int | None, wave: "Wave") -> Float[Array, " nodes"]:
+        if self.error_basis is None:
+            return jnp.zeros_like(wave.activation)
+        return self.error_fields(wave) @ self.error_numbers(theta, map_index)
+
+    def error_of_conductivity(
+        self, theta: Theta, waves: tuple["Wave", ...] | None = None
+    ) -> Float[np.ndarray, " nodes"]:
         """Standard deviation of log D that the edges of the mesh leave, at the nodes; 0 without mesh error.
 
         Speed goes with the root of D, so that it is twice the relative error of the time for which a wave has
@@ -245,28 +280,14 @@ class Twin(eqx.Module):
         if self.error_basis is None:
             return np.zeros(self.space.nodes)
         shares = []
-        for stimulus, beat in zip(self.stimuli, self.beats, strict=True):
-            lat = np.asarray(activation(self, theta, stimulus, beat), np.float64)
+        for wave in waves or self.waves(theta):
+            assert wave.error is not None
+            lat = np.asarray(wave.activation, np.float64)
             # where no wave comes nothing is known, which the mean leaves out
             run = np.maximum(lat - np.min(lat, where=np.isfinite(lat), initial=np.inf), SHORT_MS)
-            shares.append(2.0 * self.error_of(theta, stimulus, lat, beat).of_nodes / run)
+            shares.append(2.0 * wave.error.of_nodes / run)
         reached = np.isfinite(shares)
         return np.where(reached, shares, 0.0).sum(axis=0) / np.maximum(reached.sum(axis=0), 1)
-
-    def _error_ms(
-        self, theta: Theta, map_index: int | None, stimulus: Stimulus, lat, beat: int
-    ) -> Float[Array, " nodes"]:
-        if self.error_basis is None or not np.asarray(theta["mesh_error"]).any():
-            return jnp.zeros_like(lat)
-        return self.error_fields(theta, stimulus, lat, beat) @ self.error_numbers(theta, map_index)
-
-    def foretell(self, theta: Theta, stimulus: Stimulus) -> Float[Array, " nodes"]:
-        """Activation times for a stimulus that was not mapped, ms on its clock, NaN where no wave comes.
-
-        With the error of the mesh that all maps share: a fit to them makes up for the rest.
-        """
-        lat = activation(self, theta, stimulus, 0)
-        return lat + self._error_ms(theta, None, stimulus, lat, 0)
 
     def observations(self, data: MappingData, sigma_ms: float = 2.0) -> tuple[Observation, ...]:
         """One `Observation` per map, all of the same length so that one compiled program serves all.
@@ -343,29 +364,43 @@ class Twin(eqx.Module):
             optimiser=optimiser, rounds=eikonal_rounds, checkpoint=checkpoint, report=report,
         )()  # fmt: skip
 
-    def posterior(self, data: MappingData, theta: Theta, *, rank: int = 20, sigma_ms: float = 2.0) -> Laplace:
-        """How sure the most probable theta is, given the same `data` and `sigma_ms` as its fit.
+    def posterior(
+        self,
+        data: MappingData,
+        theta: Theta,
+        *,
+        rank: int = 20,
+        sigma_ms: float = 2.0,
+        waves: tuple["Wave", ...] | None = None,
+    ) -> Laplace:
+        """How sure the fitted theta is, given the same `data` and `sigma_ms` as its fit.
 
         It takes `rank` products with the curvature, each a forward-mode and a reverse-mode derivative of
-        every beat; 0 leaves it at the curvature along rays.
+        every beat; 0 leaves it at the curvature along rays. `waves`: those at theta, where they are at hand.
         """
         from .uncertainty import posterior
 
-        return posterior(self, data, theta, rank, sigma_ms)
+        return posterior(self, data, theta, rank, sigma_ms, waves or self.waves(theta))
 
     def predictive(
-        self, posterior: Laplace, what: int | Stimulus = 0, *, draws: int = 200, seed: int = 0
+        self,
+        posterior: Laplace,
+        what: int | Stimulus = 0,
+        *,
+        draws: int = 200,
+        seed: int = 0,
+        wave: "Wave | None" = None,
     ) -> Float[np.ndarray, "draws nodes"]:
         """Draws of what a map should show at the nodes, ms on its clock, or of the activation for a stimulus
         that was not mapped; NaN where no wave comes. Their spread is what the posterior leaves open of the
         prediction, without the noise of a new measurement.
 
-        Waves run along the rays of the most probable one: one simulation for all draws. Of cell parameters
-        they have the part in speed.
+        They run along the rays of the most probable `wave`: one simulation for all draws, or none where that
+        is at hand. Of cell parameters they have the part in speed.
         """
         from .prediction import predictive
 
-        return predictive(self, posterior, what, draws, seed)
+        return predictive(self, posterior, what, draws, seed, wave or self.wave(posterior.theta, what))
 
     def next_sites(
         self,

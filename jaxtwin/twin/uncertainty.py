@@ -12,8 +12,8 @@ from ..observe import MappingData
 from ..posterior import Combination, Laplace, Observation, Theta, combinations, laplace
 from .course import curvature
 from .misfit import curvature_product, derivative_by_globals, residual
-from .search import simulated, simulated_courses, weighed
-from .twin import Twin
+from .search import simulated_courses, weighed
+from .twin import Twin, Wave
 
 ROUNDING = 1e-9  # of the largest eigenvalue of the information
 IDENTIFIED = 0.1  # posterior over prior variance, below which a combination of parameters is known
@@ -23,13 +23,15 @@ class IdentifiabilityWarning(UserWarning):
     """More is asked for than the data can tell."""
 
 
-def posterior(twin: Twin, data: MappingData, theta: Theta, rank: int, sigma_ms: float) -> Laplace:
+def posterior(
+    twin: Twin, data: MappingData, theta: Theta, rank: int, sigma_ms: float, waves: tuple[Wave, ...]
+) -> Laplace:
     """See `Twin.posterior`."""
     observations = twin.observations(data, sigma_ms)
-    assessment = simulated(twin, observations, theta)
-    courses = simulated_courses(twin, theta, observations, assessment.arrival)
-    observations = weighed(twin, observations, theta, assessment, courses)
-    observations = _sandwiched(twin, observations, theta, assessment.arrival)
+    arrival = tuple(wave.activation for wave in waves)
+    courses = simulated_courses(twin, theta, observations, arrival)
+    observations = weighed(twin, observations, theta, courses, waves)
+    observations = _sandwiched(twin, observations, theta, arrival)
     ahead = eqx.tree_at(lambda m: m.adjoint, twin, ForwardMode())
 
     def product(v: Theta) -> Theta:

@@ -117,9 +117,11 @@ def coverage(
     for done in range(1, truths + 1):
         theta, data = drawn(problem, outliers, random)
         fit = twin.fit(data, sigma_ms=problem.sigma_ms, iterations=20, tolerance=0.02)
-        posterior = twin.posterior(data, fit.theta, sigma_ms=problem.sigma_ms)
+        waves = twin.waves(fit.theta)
+        posterior = twin.posterior(data, fit.theta, sigma_ms=problem.sigma_ms, waves=waves)
         found, slope = _log_d(twin, fit.theta, jnp.asarray(probes))
-        sd = np.hypot(posterior.sd_of(np.asarray(slope)), twin.error_of_conductivity(fit.theta)[probes])
+        of_mesh = twin.error_of_conductivity(fit.theta, waves)[probes]
+        sd = np.hypot(posterior.sd_of(np.asarray(slope)), of_mesh)
         true = np.asarray(at_truth(jnp.log(problem.truth.conductivity.diffusivity(theta))))
         scores.append((true - np.asarray(found)) / sd)
         report(done, scores)

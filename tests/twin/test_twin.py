@@ -173,7 +173,7 @@ def test_the_error_of_the_mesh_is_a_factor_times_its_estimate(uniform):
     """One unit of a level moves times by 0.6 of the estimate, a fifth of that variance each map's own."""
     twin, truth, _, _ = uniform
     own, shared = (truth | {"mesh_error": truth["mesh_error"].at[k, 0].set(1.0)} for k in (0, -1))
-    estimate = 0.6 * np.stack([twin.numerical_error(truth, k).of_nodes for k in range(2)])
+    estimate = 0.6 * np.stack([twin.wave(truth, k).error.of_nodes for k in range(2)])
     before = [twin.predict(truth, k) for k in range(2)]
     np.testing.assert_allclose(twin.predict(own, 0) - before[0], 0.2**0.5 * estimate[0], atol=1e-6)
     np.testing.assert_array_equal(twin.predict(own, 1), before[1])
@@ -190,7 +190,7 @@ def test_what_the_mesh_leaves_of_the_conductivity_is_twice_the_relative_error_of
     times = [np.asarray(twin.predict(truth, k)) for k in range(2)]
     late = np.min([t - t.min() for t in times], axis=0) > 5.0
     shares = [
-        2.0 * twin.numerical_error(truth, k).of_nodes[late] / (t[late] - t.min()) for k, t in enumerate(times)
+        2.0 * twin.wave(truth, k).error.of_nodes[late] / (t[late] - t.min()) for k, t in enumerate(times)
     ]
     np.testing.assert_allclose(found[late], np.mean(shares, axis=0), rtol=1e-4)
     assert not make(jt.uniform(NODES), mesh_error=False).error_of_conductivity(truth).any()
