@@ -32,14 +32,14 @@ from .observe import (
     read_csv,
     write_csv,
 )
-from .posterior import LogConductivity, StudentT, field, matern_modes, per_region, uniform
+from .posterior import LogConductivity, StudentT, Voltage, field, matern_modes, per_region, uniform
 from .twin import Twin
 
 __all__ = [
     "ActivationTimes", "Checkpointed", "ForwardMode", "InputError", "LogConductivity", "MappingData",
-    "Mesh", "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "RungeKuttaChebyshev", "SolveError", "Space",
-    "Stimulus", "StudentT", "Times", "Tissue", "Twin", "VoltageTrace", "atrial_shell", "cable",
-    "diffusion_tensor", "earliest_sources", "field", "in_regions", "in_sphere", "matern_modes",
+    "Mesh", "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "RungeKuttaChebyshev", "SolveError",
+    "Space", "Stimulus", "StudentT", "Times", "Tissue", "Twin", "Voltage", "VoltageTrace", "atrial_shell",
+    "cable", "diffusion_tensor", "earliest_sources", "field", "in_regions", "in_sphere", "matern_modes",
     "numerical_error", "per_region", "pulse", "read_csv", "read_mesh", "refine", "reorder", "repair",
     "sheet", "simulate", "simulate_batch", "simulate_split", "slab", "split", "uniform", "write_csv",
     "write_mesh",

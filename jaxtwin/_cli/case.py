@@ -124,6 +124,9 @@ class FitCase:
     modes: int = setting(300, "terms of the field", least=2)
     sd_log: float = setting(0.5, "prior standard deviation of log D around its level", above=0.0)
     scar: bool = setting(False, "estimate a scar field, 0 to 1, beside the conductivity")
+    voltage: bool = setting(False, "bipolar voltages of the map as evidence for scar, beside the times")
+    healthy_mV: float = setting(2.0, "usual bipolar voltage of healthy tissue (atria: less)", above=0.0)
+    scar_mV: float = setting(0.3, "usual bipolar voltage of scar", above=0.0)
     fibres: bool = setting(
         False, "estimate direction and anisotropy of conduction, as fields, from three maps or more"
     )

@@ -15,6 +15,7 @@ from ..observe import MappingData, project
 from ..posterior import (
     Assessment,
     LogConductivity,
+    Voltage,
     field,
     matern_modes,
     per_region,
@@ -124,9 +125,16 @@ def run_fit(
             "Add maps of other pacing sites, or give the fibres with the mesh",
         )
     conductivity = parameterisation(case, heart.mesh, reference)
+    if case.fit.voltage and not (case.fit.scar and (train.bipolar_mv > 0.0).any()):
+        raise InputError(
+            f"[fit] voltage = true with scar = {str(case.fit.scar).lower()} and "
+            f"{int((train.bipolar_mv > 0.0).sum())} bipolar voltages in the map",
+            "scar = true and a map with voltages (column bipolar_mv)", "Correct one of them",
+        )  # fmt: skip
     twin = Twin(
         heart.mesh, ionic=ionic, conductivity=conductivity, stimuli=stimuli,
         times=beat(case, train, own_clock), discrepancy=discrepancy(case, heart.mesh),
+        voltage=Voltage(case.fit.healthy_mV, case.fit.scar_mV) if case.fit.voltage else None,
         mass_scaling=case.mesh.mass_scaling, consistent_mass=case.mesh.consistent_mass,
         adjoint=Checkpointed(case.fit.gradient_memory_GB * 1e9 / at_once(len(stimuli))),
     )  # fmt: skip
@@ -190,6 +198,7 @@ def run_fit(
         "speed_mm_per_ms": judge.percentiles(np.asarray(ionic.speed(d))),
         "uncertainty": judge.uncertainty(posterior, sure, mass), "intervals": held, "next_sites": further,
         "speed_across_mm_per_ms": judge.percentiles(conduction[ACROSS]) if conduction else None,
+        "voltage_levels_mV": judge.voltage_levels(twin, fit.theta),
         "scar_fraction": float(np.average(scar > 0.5, weights=mass)) if case.fit.scar else None,
         "iterations": len(fit.history) - 1, "ended": fit.reason, "loss": fit.assessment.loss,
         "nodes": len(heart.mesh.points), "steps": twin.times.steps, "stages": twin.stepper.stages,

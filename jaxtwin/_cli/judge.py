@@ -80,6 +80,14 @@ def uncertainty(posterior: Laplace, sure: Spread, mass: np.ndarray) -> dict[str,
     }  # fmt: skip
 
 
+def voltage_levels(twin: Twin, theta) -> dict[str, float] | None:
+    """The voltages of healthy tissue and of scar that were found, mV, where voltages counted."""
+    if twin.voltage is None:
+        return None
+    ends = twin.voltage.expected(jnp.asarray([0.0, 1.0], theta["voltage"].dtype), theta["voltage"])
+    return dict(zip(("healthy", "scar"), np.exp(np.asarray(ends, np.float64)).tolist(), strict=True))
+
+
 def percentiles(values: np.ndarray) -> dict[str, float]:
     """5th, 50th and 95th percentile over the nodes."""
     return dict(

@@ -11,11 +11,12 @@ from .observation import Clock, Course, Observation, clock
 from .optimise import Assessment, Fit, history_row, minimise
 from .parameterisation import AbstractParameterisation, LogConductivity, Theta, field, per_region, uniform
 from .trust_region import Model, Progress, trust_region
+from .voltage import Voltage
 
 __all__ = [
     "AbstractParameterisation", "Assessment", "Clock", "Combination", "Course", "Draws", "Fit",
     "IsotropicSpeed", "Laplace", "LogConductivity", "MaternModes", "Model", "Observation", "Progress",
-    "Recalibration", "Split", "Spread", "StudentT", "Theta", "clock", "combinations", "field",
+    "Recalibration", "Split", "Spread", "StudentT", "Theta", "Voltage", "clock", "combinations", "field",
     "gaussian_process", "history_row", "isotropic_speed", "laplace", "matern_modes", "minimise", "nuts",
     "per_region", "radial_basis", "recalibrate", "split", "spread", "trust_region", "uniform",
 ]  # fmt: skip

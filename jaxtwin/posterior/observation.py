@@ -48,6 +48,7 @@ class Observation(eqx.Module):
     - `index`: of the map. `stimulus`: what starts its wave. `beat`: which activation it shows.
     - `basis`: (points, terms), of the discrepancy, or None. `mesh_error`: (points, terms),
       what the mesh may have done to the times, or None.
+    - `log_mv`: (points,), logarithm of the voltage, NaN where unknown, or None where voltages do not count.
     - `lost`: the share of the points that the estimated numbers have used up, when the logarithm of the scale
       of the noise was `level`.
     """
@@ -63,6 +64,7 @@ class Observation(eqx.Module):
     weight: Float[Array, " points"]
     basis: Float[Array, "points terms"] | None
     mesh_error: Float[Array, "points error_terms"] | None
+    log_mv: Float[Array, " points"] | None
     lost: Float[Array, ""]
     level: Float[Array, ""]
 

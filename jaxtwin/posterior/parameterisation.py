@@ -36,6 +36,10 @@ class AbstractParameterisation(eqx.Module):
     def log_diffusivity(self, fields: dict[str, Float[Array, " nodes"]]) -> Float[Array, " nodes"]:
         """log D along the fibres at the nodes, D in mm2/ms and never above `ceiling`, of the fields there."""
 
+    @abstractmethod
+    def scar(self, theta: Theta) -> Float[Array, " nodes"]:
+        """The scar field, 0 (none) to 1."""
+
     def mean(self) -> Theta:
         """The middle of the prior: all zero."""
         return {name: jnp.zeros(basis.shape[1], basis.dtype) for name, basis in self.bases.items()}

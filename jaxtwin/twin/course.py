@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from ..monodomain import ForwardMode, Rays, eikonal, rays
 from ..posterior import Course, Observation, Theta
-from .misfit import aside, at_points, half_square, information, loss
+from .misfit import aside, at_points, half_square, information, loss, voltage_slope
 from .twin import Twin
 
 PIECE = 128  # entries
@@ -107,6 +107,9 @@ def curvature(
         weight, of_noise = information(theta, twin, observation, there)
         total += (slope * np.asarray(weight, np.float64)[:, None]).T @ slope
         total += np.diag(float(of_noise) * noise.astype(np.float64))
+        if twin.voltage is not None and observation.log_mv is not None:
+            more = np.asarray(voltage_slope(theta, twin, observation), np.float64)
+            total += (more * np.asarray(twin.voltage.information(observation.log_mv))[:, None]).T @ more
     return total
 
 

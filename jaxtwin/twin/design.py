@@ -86,5 +86,6 @@ def _unmeasured(twin: Twin, stimulus: Stimulus, positions) -> Observation:
     basis = None if twin.discrepancy is None else place(twin.discrepancy.T).T
     return Observation(
         jnp.asarray(0), stimulus, 0, place, clock(twin.mesh, stimulus, 0, real), nothing, nothing + 1.0,
-        jnp.zeros(len(positions), bool), nothing + 1.0, basis, None, jnp.zeros((), real), jnp.zeros((), real),
+        jnp.zeros(len(positions), bool), nothing + 1.0, basis, None, None, jnp.zeros((), real),
+        jnp.zeros((), real),
     )  # fmt: skip

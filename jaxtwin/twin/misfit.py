@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from ..monodomain import ForwardMode, simulate
@@ -41,11 +42,32 @@ def predicted(theta: Theta, twin: Twin, observation: Observation):
 
 
 def loss(theta: Theta, twin: Twin, observation: Observation, there: Float[Array, " points"]):
-    """Of the times `there`, as the map should show them."""
-    return twin.likelihood(
+    """Of the times `there`, as the map should show them, and of the voltages where they count."""
+    of_times = twin.likelihood(
         there, observation.lat_ms, observation.sigma_ms, observation.silent, observation.weight,
         theta["noise"], twin.times.stop, observation.lost,
     )  # fmt: skip
+    if twin.voltage is None or observation.log_mv is None:
+        return of_times
+    return of_times + twin.voltage(log_voltage(theta, twin, observation), observation.log_mv)
+
+
+def log_voltage(theta: Theta, twin: Twin, observation: Observation) -> Float[Array, " points"]:
+    """What the logarithms of the voltages at the points should be."""
+    assert twin.voltage is not None
+    share = observation.place(twin.conductivity.scar(theta))
+    return twin.voltage.expected(share, theta["voltage"])
+
+
+@eqx.filter_jit
+def voltage_slope(theta: Theta, twin: Twin, observation: Observation) -> Float[Array, "points numbers"]:
+    """The derivative of the logarithms of the voltages by the numbers of theta."""
+    flat, back = ravel_pytree(theta)
+    some, of_some = ravel_pytree({name: theta[name] for name in ("scar", "voltage")})
+    slope = jax.jacfwd(lambda f: log_voltage(theta | of_some(f), twin, observation))(some)
+    place = back(jnp.arange(flat.size, dtype=flat.dtype))
+    at = ravel_pytree({name: place[name] for name in ("scar", "voltage")})[0].astype(int)
+    return jnp.zeros((slope.shape[0], flat.size), slope.dtype).at[:, at].set(slope)
 
 
 def summed(theta: Theta, twin: Twin, observation: Observation, activation):
@@ -94,7 +116,13 @@ def curvature_product(v: Theta, theta: Theta, twin: Twin, ahead: Twin, observati
     weight, of_noise = information(theta, twin, observation, there)
     _, pull = jax.vjp(lambda t: predicted(t, twin, observation)[0], theta)
     (product,) = pull(jnp.where(weight > 0, weight * along, 0.0))
-    return product | {"noise": product["noise"] + of_noise * v["noise"]}
+    product = product | {"noise": product["noise"] + of_noise * v["noise"]}
+    if twin.voltage is None or observation.log_mv is None:
+        return product
+    _, more = jax.jvp(lambda t: log_voltage(t, twin, observation), (theta,), (v,))
+    _, pull = jax.vjp(lambda t: log_voltage(t, twin, observation), theta)
+    (of_voltage,) = pull(twin.voltage.information(observation.log_mv) * more)
+    return jax.tree.map(jnp.add, product, of_voltage)
 
 
 @eqx.filter_jit

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from ..monodomain import Stimulus, rays
 from ..posterior import Laplace, Theta
-from .course import FARTHEST, pace, tissue_numbers
+from .course import pace, tissue_numbers
 from .twin import OFFSET_SD, Twin, Wave
 
 
@@ -29,7 +29,7 @@ def predictive(
         np.asarray(twin.space.gradients),
     )  # fmt: skip
     cell, slope = jnp.asarray(paths.cell), jnp.asarray(paths.slope, lat.dtype)
-    slower = np.asarray(_slower(theta, drawn, twin, cell, slope), np.float64)
+    slower = -np.asarray(_faster(theta, drawn, twin, cell, slope), np.float64)
     moved = time[None] + paths.push(slower.T).T
     if measured is not None:
         around = np.asarray(twin.clocks[measured].nodes)
@@ -47,11 +47,13 @@ def predictive(
 
 
 @eqx.filter_jit
-def _slower(theta: Theta, drawn: Theta, twin: Twin, cell, slope) -> Float[np.ndarray, "draws nodes"]:
-    """The share by which each draw is slower than theta at the nodes."""
-    here = pace(tissue_numbers(theta, twin), twin, cell, slope)
+def _faster(theta: Theta, drawn: Theta, twin: Twin, cell, slope) -> Float[np.ndarray, "draws nodes"]:
+    """By how much the logarithm of the pace at the nodes is larger in each draw, to first order: the Gaussian
+    knows nothing beyond. Scar that could be anywhere, without a derivative, would lie on every ray."""
+    here = tissue_numbers(theta, twin)
 
     def one(draw: Theta):
-        return jnp.expm1(jnp.clip(here - pace(draw, twin, cell, slope), -FARTHEST, FARTHEST))
+        move = jax.tree.map(jnp.subtract, draw, here)
+        return jax.jvp(lambda t: pace(t, twin, cell, slope), (here,), (move,))[1]
 
     return jax.lax.map(one, tissue_numbers(drawn, twin))

@@ -39,6 +39,7 @@ from ..posterior import (
     Observation,
     StudentT,
     Theta,
+    Voltage,
     clock,
     field,
     matern_modes,
@@ -69,6 +70,7 @@ class Twin(eqx.Module):
     - `ionic_sd`: cell parameters to estimate, with the prior standard deviations of their logarithms.
     - `discrepancy`: (nodes, terms), a field of activation times that each map may have beside the model, with
       its standard deviation (ms) in it: what no conductivity explains is then not forced upon it.
+    - `voltage`: how voltages hang on scar, where those of the maps are to count as evidence for it.
     - `error_basis`: (nodes, terms), of the unknown factor with which each map has the estimated error of the
       mesh; None without (`mesh_error=False`).
     """
@@ -87,6 +89,7 @@ class Twin(eqx.Module):
     adjoint: AbstractAdjoint
     discrepancy: Float[Array, "nodes terms"] | None
     error_basis: Float[Array, "nodes error_terms"] | None
+    voltage: Voltage | None
     beats: tuple[int, ...] = eqx.field(static=True)
     ionic_sd: tuple[tuple[str, float], ...] = eqx.field(static=True)
 
@@ -101,6 +104,7 @@ class Twin(eqx.Module):
         beats: tuple[int, ...] | None = None,
         ionic_sd: dict[str, float] | None = None,
         discrepancy: Float[Array, "nodes terms"] | None = None,
+        voltage: Voltage | None = None,
         mesh_error: bool = True,
         mass_scaling: float = 0.005,
         consistent_mass: float = 0.5,
@@ -114,7 +118,12 @@ class Twin(eqx.Module):
         self.fibres = jnp.asarray(mesh.fibres, real)
         shear = conductivity.anisotropy(conductivity.mean())[1]
         self.across = None if shear is None else jnp.asarray(across_fibres(mesh), real)
-        self.times, self.discrepancy = times, discrepancy
+        self.times, self.discrepancy, self.voltage = times, discrepancy, voltage
+        if voltage is not None and "scar" not in conductivity.bases:
+            raise InputError(
+                "voltages as evidence for scar in a twin without scar", "a conductivity with a scar basis",
+                "Give `scar_basis`, or leave the voltages out",
+            )  # fmt: skip
         self.error_basis = error_basis(mesh).astype(real) if mesh_error else None
         self.beats = tuple(beats or (0,) * len(stimuli))
         each = zip(stimuli, self.beats, strict=True)
@@ -151,6 +160,8 @@ class Twin(eqx.Module):
             nuisance["mesh_error"] = jnp.zeros((maps + 1, self.error_basis.shape[1]), real)
         if self.discrepancy is not None:
             nuisance["discrepancy"] = jnp.zeros((maps, self.discrepancy.shape[1]), real)
+        if self.voltage is not None:
+            nuisance["voltage"] = jnp.zeros(2, real)
         if self.ionic_sd:
             nuisance["cells"] = jnp.zeros(len(self.ionic_sd), real)
         return self.conductivity.mean() | nuisance
@@ -317,17 +328,25 @@ class Twin(eqx.Module):
                 k, Interpolation(place.nodes[p], place.weights[p], place.distance[p]),
                 jnp.asarray(np.nan_to_num(data.lat_ms[p]), real), jnp.asarray(sigma[p], real),
                 jnp.asarray(data.silent[p]), jnp.asarray(np.arange(longest) < len(r), real),
+                self._log_mv(data.bipolar_mv[p], np.arange(longest) < len(r)),
             )
             for k, (r, p) in enumerate(zip(rows, padded, strict=True))
         )  # fmt: skip
 
-    def _observation(self, k: int, place, lat, sigma, silent, weight) -> Observation:
+    def _log_mv(self, bipolar_mv, counts) -> Float[Array, " points"] | None:
+        if self.voltage is None:
+            return None
+        known = counts & (bipolar_mv > 0.0)
+        log_mv = np.where(known, np.log(np.where(known, bipolar_mv, 1.0)), np.nan)
+        return jnp.asarray(log_mv, self.space.mass.dtype)
+
+    def _observation(self, k: int, place, lat, sigma, silent, weight, log_mv) -> Observation:
         basis = None if self.discrepancy is None else place(self.discrepancy.T).T
         terms = None if self.error_basis is None else self.error_basis.shape[1]
         nothing = None if terms is None else jnp.zeros((len(lat), terms), lat.dtype)
         return Observation(
             jnp.asarray(k), self.stimuli[k], self.beats[k], place, self.clocks[k], lat, sigma, silent,
-            weight, basis, nothing, jnp.zeros((), lat.dtype), jnp.zeros((), lat.dtype),
+            weight, basis, nothing, log_mv, jnp.zeros((), lat.dtype), jnp.zeros((), lat.dtype),
         )  # fmt: skip
 
     def fit(
@@ -395,8 +414,8 @@ class Twin(eqx.Module):
         that was not mapped; NaN where no wave comes. Their spread is what the posterior leaves open of the
         prediction, without the noise of a new measurement.
 
-        They run along the rays of the most probable `wave`: one simulation for all draws, or none where that
-        is at hand. Of cell parameters they have the part in speed.
+        To first order along the rays of the most probable `wave`: one simulation for all draws, or none where
+        that is at hand. Of cell parameters they have the part in speed.
         """
         from .prediction import predictive
 
