@@ -110,7 +110,12 @@ def test_spread_takes_what_the_mesh_leaves_of_the_conductivity():
 def test_spread_where_the_data_say_nothing_is_that_of_the_prior():
     nodes = 5
     conductivity = jt.LogConductivity(
-        jt.uniform(nodes, 0.5), reference=0.2, floor=1e-4, ceiling=1e3, scar_basis=jt.uniform(nodes, 6.0)
+        jt.uniform(nodes, 0.5),
+        reference=0.2,
+        floor=1e-4,
+        ceiling=1e3,
+        scar_basis=jt.uniform(nodes, 6.0),
+        scar_bias=-5.0,
     )
     theta = {"conductivity": jnp.zeros(1), "scar": jnp.asarray([5.0 / 6.0])}
     found = spread(conductivity, laplace(theta, lambda v: jax.tree.map(jnp.zeros_like, v)), draws=4000)
