@@ -279,13 +279,14 @@ def _print_intervals(folder: Path) -> None:
     """How often intervals held at points that no fit has seen, and where to pace next."""
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     found = summary["intervals"]
-    for part in ("held_out_points", "held_out_patch"):
+    names = {"held_out_points": "held-out points", "held_out_patch": "points of the held-out patch"}
+    for part, name in names.items():
         if part in found:
             each = found[part]
             line = f"{100 * found['level']:.0f} % intervals hold {100 * each['held']:.0f} %"
             if "held_recalibrated" in each:
                 line += f", recalibrated {100 * each['held_recalibrated']:.0f} %,"
-            print(f"{line} of {each['points']} {part.replace('_', ' ')}.")
+            print(f"{line} of {each['points']} {name}.")
     for site in summary["next_sites"] or ():
         place = ", ".join(f"{x:.1f}" for x in site["position_mm"])
         print(f"Pace next at ({place}) mm: {site['expected_nats']:.1f} nats expected.")
