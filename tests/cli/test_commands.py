@@ -119,6 +119,15 @@ def test_a_fit_tells_how_sure_its_predictions_are_and_what_to_map_next(fitted):
     assert first["node"] != second["node"]
 
 
+def test_voltages_are_asked_for_where_a_fit_is_to_use_them(jaxtwin, folder):
+    text = (folder / "case.toml").read_text()
+    (folder / "voltage.toml").write_text(text.replace("voltage = false", "voltage = true"))
+    outcome = jaxtwin("fit", folder / "voltage.toml")
+    (folder / "voltage.toml").unlink()
+    assert outcome.code == 2
+    assert "scar = false and 0 bipolar voltages" in outcome.err
+
+
 def test_a_fit_that_was_interrupted_goes_on(jaxtwin, folder, fitted, monkeypatch):
     """To the result of one that was not; nothing is left beside it."""
     with pytest.MonkeyPatch.context() as patch:
