@@ -70,7 +70,7 @@ def uncertainty(posterior: Laplace, sure: Spread, mass: np.ndarray) -> dict[str,
     """What the summary says of it: shares are of the surface (or of the volume)."""
     variance, labels = posterior.variance(), identifiability(1.0 - np.asarray(sure.information))
     return {
-        "method": "Gaussian at the most probable conductivity; not recalibrated",
+        "method": "Gaussian at the fitted conductivity; not recalibrated",
         "log_conductivity_sd": percentiles(np.asarray(sure.log_sd)),
         "conductivity": {
             name: float(np.average(labels == name, weights=mass)) for name in ("identified", "weak", "not")

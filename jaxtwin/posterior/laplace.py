@@ -23,7 +23,7 @@ class Laplace(eqx.Module):
     The prior of theta is N(0, I), so that the data change the prior in few directions V only, those in which
     they are worth l > 0 measurements as sure as the prior (Bui-Thanh et al. 2013, doi 10.1137/12089586X).
 
-    - `theta`: the most probable. `directions`: V, (numbers, rank), orthonormal. `gain`: l, the largest first.
+    - `theta`: the middle. `directions`: V, (numbers, rank), orthonormal. `gain`: l, the largest first.
     """
 
     theta: Theta

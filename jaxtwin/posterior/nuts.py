@@ -91,7 +91,7 @@ def _drawn(density, around: Laplace, draws: int, warmup: int, seed: int, report)
     step = jnp.exp(adaptation.log_step_size)
     state = _begin(density, around)
     if not jnp.isfinite(state.logdensity):
-        raise SolveError("The posterior at the most probable theta is not finite: fit again before sampling.")
+        raise SolveError("The posterior at the fitted theta is not finite: fit again before sampling.")
     kept, key = [], jax.random.key(seed)
     for done in range(1, warmup + draws + 1):
         state, info = _next(density, around, state, key, np.uint32(done), step.astype(flat.dtype))

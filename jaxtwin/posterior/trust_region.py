@@ -56,7 +56,7 @@ def trust_region(
     report: Callable[[int, Assessment], Any] = lambda iteration, assessment: None,
     save: Callable[[Progress], Any] = lambda progress: None,
 ) -> Fit:
-    """The minimum of `objective`, a misfit plus |theta|^2/2, by exact gradients and few of them.
+    """The minimum of `objective` by exact gradients and few of them.
 
     At each theta_0 a step goes to the minimum of
 

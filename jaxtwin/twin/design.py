@@ -6,10 +6,10 @@ from jaxtyping import Float, Int
 
 from .._results import InputError
 from ..anatomy import Mesh
-from ..fem import locate
 from ..monodomain import Stimulus
-from ..posterior import Laplace, Observation, clock
+from ..posterior import Laplace
 from .course import eikonal_course, tissue_slope, which_of_tissue
+from .observed import unmeasured
 from .twin import OFFSET_SD, Twin
 
 
@@ -61,7 +61,7 @@ def _information(
 ) -> Float[np.ndarray, "some some"]:
     """J^T R^-1 J of a map that was not measured: R has its noise, offset and discrepancy."""
     theta = posterior.theta
-    observation = _unmeasured(twin, stimulus, positions)
+    observation = unmeasured(twin, stimulus, positions)
     course = eikonal_course(twin, theta, observation)
     slope = tissue_slope(theta, twin, course)[:, which_of_tissue(posterior.theta, twin)]
     reached = np.asarray(course.reached)
@@ -76,16 +76,3 @@ def _information(
     seen = beside.T @ slope
     small = np.eye(beside.shape[1]) + beside.T @ beside
     return (slope.T @ slope - seen.T @ np.linalg.solve(small, seen)) / noise
-
-
-def _unmeasured(twin: Twin, stimulus: Stimulus, positions) -> Observation:
-    """A map of these points from another stimulus, before it is measured."""
-    real = twin.space.mass.dtype
-    place = locate(twin.mesh, positions)
-    nothing = jnp.zeros(len(positions), real)
-    basis = None if twin.discrepancy is None else place(twin.discrepancy.T).T
-    return Observation(
-        jnp.asarray(0), stimulus, 0, place, clock(twin.mesh, stimulus, 0, real), nothing, nothing + 1.0,
-        jnp.zeros(len(positions), bool), nothing + 1.0, basis, None, None, jnp.zeros((), real),
-        jnp.zeros((), real),
-    )  # fmt: skip

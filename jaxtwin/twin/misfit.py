@@ -25,8 +25,8 @@ def aside(theta: Theta, twin: Twin, observation: Observation) -> Float[Array, " 
     total = twin.offset_ms(theta)[observation.index] + jnp.zeros_like(observation.lat_ms)
     if observation.basis is not None:
         total = total + observation.basis @ theta["discrepancy"][observation.index]
-    if observation.mesh_error is not None:
-        total = total + observation.mesh_error @ twin.error_numbers(theta, observation.index)
+    if twin.mesh_error is not None and observation.mesh_error is not None:
+        total = total + observation.mesh_error @ twin.mesh_error.numbers(theta, observation.index)
     return total
 
 

@@ -1,4 +1,4 @@
-"""How sure a prediction is: arrivals of draws from the posterior, along the rays of the most probable one."""
+"""How sure a prediction is: arrivals of draws from the posterior, along the rays of the fitted one."""
 
 import equinox as eqx
 import jax
@@ -9,7 +9,8 @@ from jaxtyping import Float
 from ..monodomain import Stimulus, rays
 from ..posterior import Laplace, Theta
 from .course import pace, tissue_numbers
-from .twin import OFFSET_SD, Twin, Wave
+from .twin import OFFSET_SD, Twin
+from .wave import Wave
 
 
 def predictive(
@@ -17,10 +18,8 @@ def predictive(
 ) -> Float[np.ndarray, "draws nodes"]:
     """See `Twin.predictive`."""
     theta, drawn = posterior.theta, posterior.sample(jax.random.key(seed), draws)
-    if isinstance(what, Stimulus):
-        measured, stimulus, beat = None, what, 0
-    else:
-        measured, stimulus, beat = what, twin.stimuli[what], twin.beats[what]
+    measured = None if isinstance(what, Stimulus) else what
+    stimulus, beat = twin.start(what)
     lat = wave.activation
     time = np.asarray(lat, np.float64)
     pulse = stimulus.strength[min(beat, stimulus.strength.shape[0] - 1)]
@@ -39,9 +38,9 @@ def predictive(
         moved = moved + OFFSET_SD * np.asarray(drawn["offset"], np.float64)[:, measured, None]
         if twin.discrepancy is not None:
             moved = moved + np.asarray(drawn["discrepancy"][:, measured] @ twin.discrepancy.T)
-    if twin.error_basis is not None:
-        fields = np.asarray(twin.error_fields(wave), np.float64)
-        numbers = jax.vmap(lambda one: twin.error_numbers(one, measured))(drawn)
+    if twin.mesh_error is not None:
+        fields, of_map = np.asarray(twin.mesh_error.fields(wave), np.float64), twin.mesh_error.numbers
+        numbers = jax.vmap(lambda one: of_map(one, measured))(drawn)
         moved = moved + np.asarray(numbers, np.float64) @ fields.T
     return np.where(np.isfinite(time)[None], moved, np.nan)
 

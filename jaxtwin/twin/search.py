@@ -1,8 +1,6 @@
-"""The search for the most probable theta: eikonal waves first, then the simulation itself."""
+"""The search for the best theta: eikonal waves first, then the simulation itself."""
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +25,12 @@ from ..posterior import (
     trust_region,
 )
 from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
+from .cores import of_each
 from .course import curvature, eikonal_course, nearby, simulated_course
 from .misfit import at_points, misfit, of_activation, prior
-from .twin import Twin, Wave, activation
+from .twin import Twin, activation
 from .volume import log_volume
+from .wave import Wave
 
 OPTIMISERS = "trust_region", "lbfgs"
 SOFT = 0.0, 1 / 3, 2 / 3  # of the way to its own sharpness the border of scar is in the first rounds
@@ -39,18 +39,6 @@ EIKONAL_TOLERANCE = 2.0  # the next correction moves the minimum by more
 EXCITING = 4  # steps of one standard deviation, towards cells that conduct all beats
 
 Report = Callable[[int, Assessment], Any]
-
-
-def at_once(maps: int) -> int:
-    """Number of maps whose gradients are computed at the same time: one per core of a CPU, one elsewhere."""
-    return min(maps, os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
-
-
-def of_each(work: Callable, observations: tuple) -> list:
-    """`work` done for every map. On a CPU as many at once as there are cores, since one beat keeps one core
-    busy; elsewhere one after another, in the memory of one gradient."""
-    with ThreadPoolExecutor(at_once(len(observations))) as pool:
-        return list(pool.map(lambda one: jax.block_until_ready(work(one)), observations))
 
 
 def objective(twin: Twin, observations: tuple[Observation, ...]) -> Callable[[Theta], Assessment]:
@@ -68,11 +56,13 @@ def objective(twin: Twin, observations: tuple[Observation, ...]) -> Callable[[Th
     return assess
 
 
-def per_volume(twin: Twin, observations, theta: Theta, now: Assessment) -> Assessment:
-    """The same per unit of information volume, with the courses of its waves."""
+def per_volume(
+    twin: Twin, observations, theta: Theta, now: Assessment, courses: tuple[Course, ...] = ()
+) -> Assessment:
+    """The same per unit of information volume, along the `courses` or those of its own waves."""
     if not np.isfinite(now.loss):
         return now
-    courses = now.courses or tuple(simulated_courses(twin, theta, observations, now.arrival))
+    courses = courses or tuple(simulated_courses(twin, theta, observations, now.arrival))
     value, slope, known = log_volume(twin, theta, observations, courses)
     gradient = jax.tree.map(jnp.add, now.gradient, slope)
     return Assessment(now.loss + value, gradient, now.captured, now.rmse_ms, now.arrival, courses, known)
@@ -153,20 +143,21 @@ def weighed(
     theta: Theta,
     courses: Sequence[Course],
     waves: tuple[Wave, ...] = (),
+    known: Sequence[tuple] = (),
 ) -> tuple[Observation, ...]:
     """The observations with what only a fit can tell: the share of the points that the numbers they determine
     used up, which makes residuals smaller than noise, and the error of the mesh in the `waves` at the points;
-    without these what is there of it is kept."""
-    known = curvature(twin, theta, observations, courses)
-    used = float(np.trace(np.linalg.solve(np.eye(len(known)) + known, known)))
+    without these what is there of it is kept. `known`: the `slopes` of the courses, where at hand."""
+    bent = curvature(twin, theta, observations, courses, known)
+    used = float(np.trace(np.linalg.solve(np.eye(len(bent)) + bent, bent)))
     captured = sum(
         int((course.reached & o.dense).sum()) for course, o in zip(courses, observations, strict=True)
     )
     lost, level = min(used / max(captured, 1), 0.9), float(theta["noise"])
     errors = [observation.mesh_error for observation in observations]
-    if waves and twin.error_basis is not None:
-        each = zip(observations, waves, strict=True)
-        errors = [one.place(twin.error_fields(wave).T).T for one, wave in each]
+    if waves and twin.mesh_error is not None:
+        fields = [twin.mesh_error.fields(wave) for wave in waves]
+        errors = [one.place(field.T).T for one, field in zip(observations, fields, strict=True)]
     return tuple(o.weighed(error, lost, level) for o, error in zip(observations, errors, strict=True))
 
 
@@ -177,8 +168,8 @@ def _eikonal_fit(twin: Twin, observations, theta: Theta, more: list) -> Fit:
         courses = [eikonal_course(twin, theta, o, m) for o, m in zip(observations, more, strict=True)]
         loss, gradient = nearby(theta, twin, courses, observations)
         reached = sum(int(c.reached.sum()) for c in courses)
-        now = Assessment(float(loss), gradient, reached, 0.0, courses=tuple(courses))
-        return per_volume(twin, observations, theta, now)
+        now = Assessment(float(loss), gradient, reached, 0.0)
+        return per_volume(twin, observations, theta, now, tuple(courses))
 
     return trust_region(
         assess, along_courses(twin, observations), theta,
@@ -246,15 +237,16 @@ class Search:
             soft = twin.conductivity.softened(SOFT[self.stage])
             twin = eqx.tree_at(lambda m: m.conductivity, twin, soft)
         now = simulated(twin, self.observations, self.theta)
+        courses = tuple(eikonal_course(twin, self.theta, o) for o in self.observations)
+        now = per_volume(twin, self.observations, self.theta, now, courses)
         self.report(len(self.history), now)
-        courses = [eikonal_course(twin, self.theta, o) for o in self.observations]
         more = [
             jnp.nan_to_num(at_points(o, lat) - course.predicted)
             for o, lat, course in zip(self.observations, now.arrival, courses, strict=True)
         ]
         # the error of the mesh costs as much as the simulation and changes little
-        fresh = () if self.stage else twin.waves(self.theta)
-        self.observations = weighed(twin, self.observations, self.theta, courses, fresh)
+        fresh = () if self.stage else twin.waves(self.theta, now.arrival)
+        self.observations = weighed(twin, self.observations, self.theta, courses, fresh, now.slopes)
         fit = _eikonal_fit(twin, self.observations, self.theta, more)
         moved = jax.tree.map(jnp.subtract, fit.theta, self.theta)
         step = float(jnp.linalg.norm(ravel_pytree(moved)[0]))
@@ -267,16 +259,18 @@ class Search:
         """A search by gradients of the simulation."""
         twin, again = self.twin, not self.rounds and self.stage == 1
         if self.progress is None and (self.rounds or again):
-            now = per_volume(
-                twin, self.observations, self.theta, simulated(twin, self.observations, self.theta)
-            )
+
+            def assessed(theta: Theta) -> Assessment:
+                now = simulated(twin, self.observations, theta)
+                return per_volume(twin, self.observations, theta, now)
+
+            now = assessed(self.theta)
             if self.rounds:
-                begin = simulated(twin, self.observations, self.start)
-                begin = per_volume(twin, self.observations, self.start, begin)
+                begin = assessed(self.start)
                 if not now.loss < begin.loss:
                     self.theta, now = self.start, begin
-            waves = twin.waves(self.theta)
-            self.observations = weighed(twin, self.observations, self.theta, now.courses, waves)
+            waves = twin.waves(self.theta, now.arrival)
+            self.observations = weighed(twin, self.observations, self.theta, now.courses, waves, now.slopes)
         until, enough = self.iterations, self.tolerance
         if again:
             until -= len(self.history) - 1

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from .._results import InputError
 from ..anatomy import Mesh, across_fibres
-from ..fem import Interpolation, Space
+from ..fem import Space
 from ..ionic import AbstractIonicModel
 from ..monodomain import (
     AbstractAdjoint,
@@ -27,7 +27,7 @@ from ..monodomain import (
     spectral_bound,
     turned_tensor,
 )
-from ..observe import ActivationTimes, MappingData, NumericalError, numerical_error, project
+from ..observe import ActivationTimes, MappingData, numerical_error
 from ..posterior import (
     AbstractParameterisation,
     Assessment,
@@ -41,24 +41,12 @@ from ..posterior import (
     Theta,
     Voltage,
     clock,
-    field,
-    matern_modes,
 )
+from .cores import of_each
+from .wave import MeshError, Wave
 
 EIKONAL_ROUNDS = 5  # two more than those that begin with a soft border of scar
-ERROR_LEVEL, ERROR_VARIATION = 0.6, 0.5  # prior standard deviations, see `error_basis`
-ERROR_SHARED = 0.8  # of that variance, what all maps have alike
-ERROR_MODES = 9
-SHORT_MS = 5.0  # of a run, below which its relative error is not taken
 OFFSET_SD = 20.0  # ms, prior of the unknown constant between the clock of a map and the stimulus
-
-
-class Wave(eqx.Module):
-    """One simulated beat: when it came to the nodes, ms on the clock of its stimulus, NaN where it did not,
-    and the estimated error of that by the edges of the mesh, where it is wanted."""
-
-    activation: Float[Array, " nodes"]
-    error: NumericalError | None
 
 
 class Twin(eqx.Module):
@@ -71,8 +59,7 @@ class Twin(eqx.Module):
     - `discrepancy`: (nodes, terms), a field of activation times that each map may have beside the model, with
       its standard deviation (ms) in it: what no conductivity explains is then not forced upon it.
     - `voltage`: how voltages hang on scar, where those of the maps are to count as evidence for it.
-    - `error_basis`: (nodes, terms), of the unknown factor with which each map has the estimated error of the
-      mesh; None without (`mesh_error=False`).
+    - `mesh_error`: the estimated error of the mesh in the maps, times an unknown factor; or None.
     """
 
     mesh: Mesh
@@ -88,7 +75,7 @@ class Twin(eqx.Module):
     likelihood: StudentT
     adjoint: AbstractAdjoint
     discrepancy: Float[Array, "nodes terms"] | None
-    error_basis: Float[Array, "nodes error_terms"] | None
+    mesh_error: MeshError | None
     voltage: Voltage | None
     beats: tuple[int, ...] = eqx.field(static=True)
     ionic_sd: tuple[tuple[str, float], ...] = eqx.field(static=True)
@@ -124,7 +111,7 @@ class Twin(eqx.Module):
                 "voltages as evidence for scar in a twin without scar", "a conductivity with a scar basis",
                 "Give `scar_basis`, or leave the voltages out",
             )  # fmt: skip
-        self.error_basis = error_basis(mesh).astype(real) if mesh_error else None
+        self.mesh_error = MeshError(mesh, real) if mesh_error else None
         self.beats = tuple(beats or (0,) * len(stimuli))
         each = zip(stimuli, self.beats, strict=True)
         self.clocks = tuple(clock(mesh, stimulus, beat, real) for stimulus, beat in each)
@@ -149,15 +136,11 @@ class Twin(eqx.Module):
         self.stepper = stepper
 
     def mean(self) -> Theta:
-        """The middle of the prior: conductivity, one time offset per map, the noise scale, and the rest.
-
-        The error of the mesh has numbers of each map and, last, of what all maps share: one mesh and one
-        tissue make errors that are much alike.
-        """
+        """The middle of the prior: conductivity, one time offset per map, the noise scale, and the rest."""
         real, maps = self.space.mass.dtype, len(self.stimuli)
         nuisance = {"offset": jnp.zeros(maps, real), "noise": jnp.zeros((), real)}
-        if self.error_basis is not None:
-            nuisance["mesh_error"] = jnp.zeros((maps + 1, self.error_basis.shape[1]), real)
+        if self.mesh_error is not None:
+            nuisance["mesh_error"] = jnp.zeros((maps + 1, self.mesh_error.basis.shape[1]), real)
         if self.discrepancy is not None:
             nuisance["discrepancy"] = jnp.zeros((maps, self.discrepancy.shape[1]), real)
         if self.voltage is not None:
@@ -217,137 +200,65 @@ class Twin(eqx.Module):
             return jnp.zeros_like(self.space.mass)
         return self.discrepancy @ theta["discrepancy"][map_index]
 
-    def error_numbers(
-        self, theta: Theta, map_index: Int[Array, ""] | int | None
-    ) -> Float[Array, " error_terms"]:
-        """What stands before `error_basis` in map `map_index`, or should in one that was not measured."""
-        shared = ERROR_SHARED**0.5 * theta["mesh_error"][-1]
-        if map_index is None:
-            return shared
-        return shared + (1.0 - ERROR_SHARED) ** 0.5 * theta["mesh_error"][map_index]
+    def start(self, what: int | Stimulus) -> tuple[Stimulus, int]:
+        """What starts the wave of a map, or of a stimulus not mapped, and which activation is meant."""
+        return (what, 0) if isinstance(what, Stimulus) else (self.stimuli[what], self.beats[what])
 
-    def wave(self, theta: Theta, what: int | Stimulus = 0) -> "Wave":
-        """The simulated wave of a map, or of a stimulus that was not mapped; with the error of the mesh where
-        the twin has that in its maps."""
-        stimulus, beat = self._start(what)
-        lat = activation(self, theta, stimulus, beat)
-        if self.error_basis is None:
+    def wave(self, theta: Theta, what: int | Stimulus = 0, lat: Float[Array, " nodes"] | None = None) -> Wave:
+        """The simulated wave of a map, or of a stimulus that was not mapped. `lat`: its activation, where at
+        hand."""
+        stimulus, beat = self.start(what)
+        lat = activation(self, theta, stimulus, beat) if lat is None else lat
+        if self.mesh_error is None:
             return Wave(lat, None)
         tissue = self.tissue(theta, stimulus)
         error = numerical_error(tissue, self.times, np.asarray(lat), stepper=self.stepper, beat=beat)
         return Wave(lat, error)
 
-    def waves(self, theta: Theta) -> tuple["Wave", ...]:
-        """Those of all maps: what predictions and their uncertainty at one theta have in common."""
-        from .search import of_each
+    def waves(self, theta: Theta, arrival: tuple[Float[Array, " nodes"], ...] = ()) -> tuple[Wave, ...]:
+        """Those of all maps: what predictions and their uncertainty at one theta have in common. `arrival`:
+        their activations, where these are at hand."""
+        each = [(k, arrival[k] if arrival else None) for k in range(len(self.stimuli))]
+        return tuple(of_each(lambda one: self.wave(theta, *one), each))
 
-        return tuple(of_each(lambda k: self.wave(theta, k), tuple(range(len(self.stimuli)))))
-
-    def _start(self, what: int | Stimulus) -> tuple[Stimulus, int]:
-        """What starts a wave, and which activation is meant."""
-        return (what, 0) if isinstance(what, Stimulus) else (self.stimuli[what], self.beats[what])
-
-    def predict(self, theta: Theta, map_index: int = 0, wave: "Wave | None" = None) -> Float[Array, " nodes"]:
+    def predict(self, theta: Theta, map_index: int = 0, wave: Wave | None = None) -> Float[Array, " nodes"]:
         """What map `map_index` should show at the nodes, ms on its clock, NaN where no wave comes.
 
         The simulated times, with the share of the error of the mesh and the discrepancy that were found.
+        `wave`: that of the map, where it is at hand.
         """
         wave = wave or self.wave(theta, map_index)
-        beside = self.offset_ms(theta)[map_index] + self.discrepancy_ms(theta, map_index)
-        of_mesh = self._error_ms(theta, map_index, wave)
-        return wave.activation - self.clocks[map_index].since(wave.activation) + beside + of_mesh
+        since = wave.activation - self.clocks[map_index].since(wave.activation)
+        since = since + (self.offset_ms(theta)[map_index] + self.discrepancy_ms(theta, map_index))
+        return since if self.mesh_error is None else since + self.mesh_error.of_times(theta, map_index, wave)
 
-    def foretell(
-        self, theta: Theta, stimulus: Stimulus, wave: "Wave | None" = None
-    ) -> Float[Array, " nodes"]:
+    def foretell(self, theta: Theta, stimulus: Stimulus, wave: Wave | None = None) -> Float[Array, " nodes"]:
         """Activation times for a stimulus that was not mapped, ms on its clock, NaN where no wave comes.
 
         With the error of the mesh that all maps share: a fit to them makes up for the rest.
         """
         wave = wave or self.wave(theta, stimulus)
-        return wave.activation + self._error_ms(theta, None, wave)
-
-    def error_fields(self, wave: "Wave") -> Float[Array, "nodes error_terms"]:
-        """What the mesh may have done to a wave: fields of times, ms."""
-        assert self.error_basis is not None
-        assert wave.error is not None
-        error = jnp.asarray(wave.error.of_nodes, self.error_basis.dtype)
-        return jnp.nan_to_num(error)[:, None] * self.error_basis
-
-    def _error_ms(self, theta: Theta, map_index: int | None, wave: "Wave") -> Float[Array, " nodes"]:
-        if self.error_basis is None:
-            return jnp.zeros_like(wave.activation)
-        return self.error_fields(wave) @ self.error_numbers(theta, map_index)
+        lat = wave.activation
+        return lat if self.mesh_error is None else lat + self.mesh_error.of_times(theta, None, wave)
 
     def error_of_conductivity(
-        self, theta: Theta, waves: tuple["Wave", ...] | None = None
+        self, theta: Theta, waves: tuple[Wave, ...] | None = None
     ) -> Float[np.ndarray, " nodes"]:
-        """Standard deviation of log D that the edges of the mesh leave, at the nodes; 0 without mesh error.
-
-        Speed goes with the root of D, so that it is twice the relative error of the time for which a wave has
-        run, in the mean over the maps. What `error_basis` finds is not taken off: an error that all maps have
-        alike cannot be told from tissue.
-        """
-        if self.error_basis is None:
+        """Standard deviation of log D that the edges of the mesh leave at the nodes, see
+        `MeshError.of_conductivity`; 0 without mesh error."""
+        if self.mesh_error is None:
             return np.zeros(self.space.nodes)
-        shares = []
-        for wave in waves or self.waves(theta):
-            assert wave.error is not None
-            lat = np.asarray(wave.activation, np.float64)
-            # where no wave comes nothing is known, which the mean leaves out
-            run = np.maximum(lat - np.min(lat, where=np.isfinite(lat), initial=np.inf), SHORT_MS)
-            shares.append(2.0 * wave.error.of_nodes / run)
-        reached = np.isfinite(shares)
-        return np.where(reached, shares, 0.0).sum(axis=0) / np.maximum(reached.sum(axis=0), 1)
+        return self.mesh_error.of_conductivity(waves or self.waves(theta))
 
     def observations(self, data: MappingData, sigma_ms: float = 2.0) -> tuple[Observation, ...]:
         """One `Observation` per map, all of the same length so that one compiled program serves all.
 
-        `sigma_ms` stands in where a point has no standard deviation of its own.
+        `sigma_ms` stands in where a point has no standard deviation of its own. Raises `InputError` for
+        another number of maps than of stimuli, and for maps that last longer than the simulation.
         """
-        if data.maps != len(self.stimuli):
-            raise InputError(
-                f"{data.maps} maps and {len(self.stimuli)} stimuli", "one stimulus for each map",
-                "Give the pacing site of each map, or take it from the map",
-            )  # fmt: skip
-        data, place = project(self.mesh, data)
-        latest = float(data.lat_ms[data.valid].max())
-        if latest > self.times.stop:
-            raise InputError(
-                f"a map with activations until {latest:.4g} ms and a simulation of {self.times.stop:g} ms",
-                "a simulation that covers the map",
-                f"Simulate at least {latest + 20:.0f} ms",
-            )
-        used = data.valid | data.silent
-        rows = [np.flatnonzero(used & (data.map_index == k)) for k in range(data.maps)]
-        longest, real = max(map(len, rows)), self.space.mass.dtype
-        padded = [np.concatenate([r, np.full(longest - len(r), np.flatnonzero(used)[0])]) for r in rows]
-        sigma = np.where(np.isfinite(data.sigma_ms), data.sigma_ms, sigma_ms)
-        return tuple(
-            self._observation(
-                k, Interpolation(place.nodes[p], place.weights[p], place.distance[p]),
-                jnp.asarray(np.nan_to_num(data.lat_ms[p]), real), jnp.asarray(sigma[p], real),
-                jnp.asarray(data.silent[p]), jnp.asarray(np.arange(longest) < len(r), real),
-                self._log_mv(data.bipolar_mv[p], np.arange(longest) < len(r)),
-            )
-            for k, (r, p) in enumerate(zip(rows, padded, strict=True))
-        )  # fmt: skip
+        from .observed import observations  # which knows the twin
 
-    def _log_mv(self, bipolar_mv, counts) -> Float[Array, " points"] | None:
-        if self.voltage is None:
-            return None
-        known = counts & (bipolar_mv > 0.0)
-        log_mv = np.where(known, np.log(np.where(known, bipolar_mv, 1.0)), np.nan)
-        return jnp.asarray(log_mv, self.space.mass.dtype)
-
-    def _observation(self, k: int, place, lat, sigma, silent, weight, log_mv) -> Observation:
-        basis = None if self.discrepancy is None else place(self.discrepancy.T).T
-        terms = None if self.error_basis is None else self.error_basis.shape[1]
-        nothing = None if terms is None else jnp.zeros((len(lat), terms), lat.dtype)
-        return Observation(
-            jnp.asarray(k), self.stimuli[k], self.beats[k], place, self.clocks[k], lat, sigma, silent,
-            weight, basis, nothing, log_mv, jnp.zeros((), lat.dtype), jnp.zeros((), lat.dtype),
-        )  # fmt: skip
+        return observations(self, data, sigma_ms)
 
     def fit(
         self,
@@ -362,7 +273,8 @@ class Twin(eqx.Module):
         checkpoint: str | Path | None = None,
         report: Callable[[int, Assessment], Any] = lambda iteration, assessment: None,
     ) -> Fit:
-        """The most probable theta given the valid points of `data`, from `theta` or the prior's middle.
+        """The theta of the highest posterior density per unit of information volume given the valid points of
+        `data` (see `jaxtwin.twin.volume`), from `theta` or the prior's middle.
 
         First up to `eikonal_rounds` fits of eikonal waves, which take seconds, each corrected by what the
         simulation at its start has beside them; then `iterations` steps by exact gradients of the simulation.
@@ -373,7 +285,7 @@ class Twin(eqx.Module):
         Raises `InputError` for maps of a circling wave and for the checkpoint of another fit; warns where
         cell parameters cannot be told apart.
         """
-        from .search import Search  # which knows the twin
+        from .search import Search
         from .uncertainty import warn_of_unknown
 
         if self.ionic_sd:
@@ -390,7 +302,7 @@ class Twin(eqx.Module):
         *,
         rank: int = 20,
         sigma_ms: float = 2.0,
-        waves: tuple["Wave", ...] | None = None,
+        waves: tuple[Wave, ...] | None = None,
     ) -> Laplace:
         """How sure the fitted theta is, given the same `data` and `sigma_ms` as its fit.
 
@@ -408,13 +320,13 @@ class Twin(eqx.Module):
         *,
         draws: int = 200,
         seed: int = 0,
-        wave: "Wave | None" = None,
+        wave: Wave | None = None,
     ) -> Float[np.ndarray, "draws nodes"]:
         """Draws of what a map should show at the nodes, ms on its clock, or of the activation for a stimulus
         that was not mapped; NaN where no wave comes. Their spread is what the posterior leaves open of the
         prediction, without the noise of a new measurement.
 
-        To first order along the rays of the most probable `wave`: one simulation for all draws, or none where
+        To first order along the rays of the fitted `wave`: one simulation for all draws, or none where
         that is at hand. Of cell parameters they have the part in speed.
         """
         from .prediction import predictive
@@ -490,19 +402,6 @@ class Twin(eqx.Module):
         from .uncertainty import cramer_rao
 
         return cramer_rao(self, data, theta or self.mean(), sigma_ms)
-
-
-def error_basis(mesh: Mesh) -> Float[Array, "nodes error_terms"]:
-    """Of the unknown factor with which a map has the estimated error of the mesh: a level and a smooth field.
-
-    The estimate is a size. On a sheet with edges of 1 mm the true error was -0.4 to 1.0 times it, as the
-    wave runs along or across the diagonals of the cells, and what such a factor leaves was half as large.
-    """
-    count = min(ERROR_MODES, len(mesh.points) // 3)
-    smooth = matern_modes(
-        mesh, correlation_length=0.5 * float(np.ptp(mesh.points, axis=0).max()), count=count
-    )
-    return field(smooth, ERROR_VARIATION, ERROR_LEVEL)
 
 
 @eqx.filter_jit

@@ -13,7 +13,8 @@ from ..posterior import Combination, Laplace, Observation, Theta, combinations, 
 from .course import curvature
 from .misfit import curvature_product, derivative_by_globals, residual
 from .search import simulated_courses, weighed
-from .twin import Twin, Wave
+from .twin import Twin
+from .wave import Wave
 
 ROUNDING = 1e-9  # of the largest eigenvalue of the information
 IDENTIFIED = 0.1  # posterior over prior variance, below which a combination of parameters is known
