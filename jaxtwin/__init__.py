@@ -8,6 +8,7 @@ from ._results import InputError, SolveError
 from .anatomy import Mesh, atrial_shell, cable, read_mesh, refine, reorder, repair, sheet, slab, write_mesh
 from .fem import Space, split
 from .ionic import MitchellSchaeffer, ModifiedMitchellSchaeffer
+from .mapping import MappingData, read_csv, write_csv
 from .monodomain import (
     Checkpointed,
     ForwardMode,
@@ -25,12 +26,9 @@ from .monodomain import (
 )
 from .observe import (
     ActivationTimes,
-    MappingData,
     VoltageTrace,
     earliest_sources,
     numerical_error,
-    read_csv,
-    write_csv,
 )
 from .posterior import LogConductivity, StudentT, Voltage, field, matern_modes, per_region, uniform
 from .twin import Twin

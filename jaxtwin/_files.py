@@ -35,7 +35,7 @@ def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     # Not mkstemp: its files are private to the user (mode 600) and would stay so.
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        stream = beside.open("xb")
+        stream = beside.open("x+b")  # HDF5 reads what it writes
     except OSError as error:
         raise InputError(
             f"{path}, which cannot be written ({error.strerror})",

@@ -12,8 +12,9 @@ from ..anatomy import Mesh, read_mesh, refine_with_map, reorder, repair
 from ..anatomy.opencarp import read_vtx
 from ..fem import Space
 from ..ionic import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
+from ..mapping import MappingData, read_csv
 from ..monodomain import Stimulus, in_regions, in_sphere, pulse
-from ..observe import MappingData, earliest_sources, read_csv
+from ..observe import earliest_sources
 from .case import Case, MeshCase, StimulusCase
 
 _TIMES = {f"{name}_ms": name for name in ("tau_in", "tau_out", "tau_open", "tau_close")}

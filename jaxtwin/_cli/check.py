@@ -8,7 +8,7 @@ import numpy as np
 from .._units import conductivity_from_diffusivity
 from ..anatomy import quality, read_mesh, repair, stiffness_bound
 from ..anatomy.opencarp import SUFFIXES
-from ..observe import MappingData, project, read_csv
+from ..mapping import MappingData, project, read_csv
 from . import build
 from .case import Case, load_case
 

@@ -11,8 +11,9 @@ import numpy as np
 from ..anatomy import atrial_shell, reorder
 from ..fem import Space, locate
 from ..ionic import MitchellSchaeffer
+from ..mapping import MappingData
 from ..monodomain import Times, Tissue, diffusion_tensor, in_sphere, pulse, simulate
-from ..observe import ActivationTimes, MappingData
+from ..observe import ActivationTimes
 from ..posterior import Assessment, LogConductivity, field, matern_modes
 from ..twin import EIKONAL_ROUNDS, Twin
 from ..view import activation_map, conductivity_map, residual_map, save_figure, scar_map, write_vtkhdf

@@ -10,8 +10,8 @@ from jaxtyping import Array, Float
 
 from .._results import InputError
 from .._units import conductivity_from_diffusivity
+from ..mapping import MappingData, project
 from ..monodomain import Checkpointed, Times
-from ..observe import MappingData, project
 from ..posterior import (
     Assessment,
     LogConductivity,

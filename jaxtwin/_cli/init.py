@@ -11,8 +11,9 @@ from .._results import InputError
 from ..anatomy import Mesh, atrial_shell, write_mesh
 from ..fem import Space
 from ..ionic import MitchellSchaeffer
+from ..mapping import MappingData, write_csv
 from ..monodomain import Times, Tissue, diffusion_tensor, in_sphere, pulse, simulate
-from ..observe import ActivationTimes, MappingData, write_csv
+from ..observe import ActivationTimes
 from .case import StimulusCase, example_case, write_case
 
 

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from .._results import InputError
 from ..anatomy import Mesh
 from ..fem import Interpolation
+from ..mapping import MappingData
 from ..monodomain import pulse
-from ..observe import MappingData
 from ..posterior import (
     Laplace,
     Spread,

@@ -11,7 +11,7 @@ from scipy.spatial import KDTree
 from .._results import InputError
 from ..anatomy import Mesh
 from ..anatomy.topology import boundary_facets, facets, reversed_cells
-from .mapping import MappingData, project
+from ..mapping import MappingData, project
 
 PATCHES = 400  # at most about this many neighbourhoods, each with one time
 POINTS = 30  # of a patch that are looked at

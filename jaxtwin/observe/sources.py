@@ -4,8 +4,8 @@ import numpy as np
 
 from .._results import InputError
 from ..anatomy import Mesh
+from ..mapping import MappingData
 from ..monodomain import Stimulus, pulse
-from .mapping import MappingData
 
 
 def earliest_sources(

@@ -13,7 +13,7 @@ from .._results import InputError
 from ..anatomy.mesh import Mesh
 from ..anatomy.topology import edges_of_cells
 from ..fem.locate import locate
-from ..observe.mapping import MappingData
+from ..mapping.data import MappingData
 from .matern import laplace_modes, spectrum
 
 KERNELS = {"linear": lambda r: -r, "thin_plate_spline": lambda r: r**2 * np.log(np.maximum(r, 1e-300))}

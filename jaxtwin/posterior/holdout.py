@@ -10,7 +10,7 @@ from ..anatomy.mesh import Mesh
 from ..anatomy.topology import components
 from ..fem.locate import locate
 from ..fem.p1 import lumped_mass
-from ..observe.mapping import MappingData
+from ..mapping.data import MappingData
 from .baseline import geodesic
 
 

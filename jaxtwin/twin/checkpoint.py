@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from .._files import atomic_write
 from .._results import InputError
-from ..observe import MappingData
+from ..mapping import MappingData
 from ..posterior import Progress
 from .twin import Twin
 

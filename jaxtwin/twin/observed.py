@@ -6,8 +6,8 @@ from jaxtyping import Array, Float
 
 from .._results import InputError
 from ..fem import Interpolation, locate
+from ..mapping import MappingData, project
 from ..monodomain import Stimulus
-from ..observe import MappingData, project
 from ..posterior import Observation, clock
 from .twin import Twin
 

@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from ..observe import MappingData
+from ..mapping import MappingData
 from ..posterior import Draws, Laplace, Observation, Theta, nuts
 from ..posterior.nuts import library
 from .misfit import half_square, summed

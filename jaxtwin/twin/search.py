@@ -11,7 +11,8 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from .._results import InputError
-from ..observe import MappingData, refuse_reentry
+from ..mapping import MappingData
+from ..observe import refuse_reentry
 from ..posterior import (
     Assessment,
     Course,

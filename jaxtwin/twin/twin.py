@@ -14,6 +14,7 @@ from .._results import InputError
 from ..anatomy import Mesh, across_fibres
 from ..fem import Space
 from ..ionic import AbstractIonicModel
+from ..mapping import MappingData
 from ..monodomain import (
     AbstractAdjoint,
     AbstractStepper,
@@ -27,7 +28,7 @@ from ..monodomain import (
     spectral_bound,
     turned_tensor,
 )
-from ..observe import ActivationTimes, MappingData, numerical_error
+from ..observe import ActivationTimes, numerical_error
 from ..posterior import (
     AbstractParameterisation,
     Assessment,

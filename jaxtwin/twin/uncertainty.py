@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..mapping import MappingData
 from ..monodomain import ForwardMode
-from ..observe import MappingData
 from ..posterior import Combination, Laplace, Observation, Theta, combinations, laplace
 from .course import curvature
 from .misfit import curvature_product, derivative_by_globals, residual

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from ..anatomy import sheet
 from ..fem import locate
 from ..ionic import MitchellSchaeffer
+from ..mapping import MappingData
 from ..monodomain import Times, in_sphere, pulse
-from ..observe import MappingData
 from ..posterior import LogConductivity, Theta, field, matern_modes
 from ..twin import Twin
 

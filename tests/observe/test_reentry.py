@@ -10,7 +10,7 @@ from jaxtwin.anatomy.generate import atrial_shell, cable, sheet, slab
 from jaxtwin.anatomy.mesh import Mesh
 from jaxtwin.anatomy.meshfile import read_mesh
 from jaxtwin.anatomy.repair import repair
-from jaxtwin.observe.mapping import MappingData
+from jaxtwin.mapping.data import MappingData
 from jaxtwin.observe.reentry import refuse_reentry, seams
 
 AXES = np.array([24.0, 20.0, 18.0])

@@ -10,7 +10,7 @@ from jaxtwin.anatomy.mesh import Mesh
 from jaxtwin.anatomy.meshfile import read_mesh
 from jaxtwin.anatomy.repair import repair
 from jaxtwin.fem.locate import locate
-from jaxtwin.observe.mapping import MappingData
+from jaxtwin.mapping.data import MappingData
 from jaxtwin.posterior.baseline import gaussian_process, geodesic, isotropic_speed, radial_basis
 from jaxtwin.posterior.matern import laplace_modes, spectrum
 

@@ -7,7 +7,7 @@ from jaxtwin._results import InputError
 from jaxtwin.anatomy.generate import atrial_shell
 from jaxtwin.anatomy.mesh import Mesh
 from jaxtwin.fem.p1 import lumped_mass
-from jaxtwin.observe.mapping import MappingData
+from jaxtwin.mapping.data import MappingData
 from jaxtwin.posterior.baseline import geodesic
 from jaxtwin.posterior.holdout import split
 

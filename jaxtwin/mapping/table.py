@@ -13,7 +13,7 @@ import numpy as np
 
 from .._files import atomic_write
 from .._results import InputError
-from .mapping import MappingData
+from .data import MappingData
 
 NUMBERS = (
     "x_mm",

@@ -5,7 +5,7 @@ import pytest
 
 from jaxtwin._results import InputError
 from jaxtwin.anatomy.mesh import Mesh
-from jaxtwin.observe.mapping import MappingData, project
+from jaxtwin.mapping.data import MappingData, project
 
 GRID = np.stack(np.meshgrid(np.arange(5.0), np.arange(4.0), indexing="ij"), -1).reshape(-1, 2) * 10
 

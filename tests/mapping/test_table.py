@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from jaxtwin._results import InputError
-from jaxtwin.observe.mapping import MappingData
-from jaxtwin.observe.mapping_csv import COLUMNS, read_csv, write_csv
+from jaxtwin.mapping.data import MappingData
+from jaxtwin.mapping.table import COLUMNS, read_csv, write_csv
 
 HEAD = "x_mm,y_mm,z_mm,lat_ms\n"
 
@@ -91,10 +91,10 @@ def test_files_that_are_absent_or_too_large(tmp_path, monkeypatch):
         read_csv(tmp_path / "absent.csv")
     path = tmp_path / "map.csv"
     path.write_text(HEAD + "1,2,3,4\n" * 3)
-    monkeypatch.setattr("jaxtwin.observe.mapping_csv.MAX_POINTS", 2)
+    monkeypatch.setattr("jaxtwin.mapping.table.MAX_POINTS", 2)
     with pytest.raises(InputError, match="more than 2 points"):
         read_csv(path)
-    monkeypatch.setattr("jaxtwin.observe.mapping_csv.MAX_BYTES", 10)
+    monkeypatch.setattr("jaxtwin.mapping.table.MAX_BYTES", 10)
     with pytest.raises(InputError, match="below 1 GB"):
         read_csv(path)
 

@@ -1,0 +1,50 @@
+"""One verb for every format: what it is, the content says."""
+
+from pathlib import Path
+
+import h5py
+
+from .._results import InputError
+from . import carto
+from .files import Files
+from .storage import read_study
+from .study import Study
+
+# those with a mark of their own before those that are told by little
+READERS = (carto,)
+
+
+def read_mapping(path: str | Path, *, identity: bool = False) -> Study:
+    """The study of an export: a folder, a zip or a file of CARTO 3, EnSite Precision or NavX, EnSite X,
+    Rhythmia, Kodex or OpenEP, a surface with activation times (VTK), a table of points (CSV), or what
+    `write_study` wrote.
+
+    The format is told by the content. Names, dates of birth and the name of the study are left out unless
+    `identity` is True. Waveforms are read when they are asked for, so that the files must stay where they
+    are.
+
+    Raises `InputError` for paths that cannot be read, for formats not known, and for files that are damaged.
+    """
+    path = Path(path)
+    if path.is_file() and h5py.is_hdf5(path) and _ours(path):
+        return read_study(path)
+    files = Files(path)
+    for reader in READERS:
+        if reader.recognises(files):
+            return reader.read(files, identity)
+    raise InputError(
+        f"{path}, in which no known export was found"
+        + (
+            f" ({len(files.names)} files, such as {files.names[0][:60]})" if files.names else " (it is empty)"
+        ),
+        "CARTO 3, EnSite Precision or X, Rhythmia, Kodex, OpenEP, a VTK surface or a CSV table",
+        "Give the folder or zip of the whole export, not a part of it",
+    )
+
+
+def _ours(path: Path) -> bool:
+    try:
+        with h5py.File(path) as file:
+            return str(file.attrs.get("format", "")).startswith("jaxtwin study")
+    except (OSError, RuntimeError, ValueError):
+        return False

@@ -1,0 +1,303 @@
+"""A study as a mapping system exports it: maps, each with its surface, its points and their waveforms."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Num
+
+from .._results import InputError
+from ..anatomy import Mesh
+from ..fem import locate
+from .data import MappingData
+
+
+class Surface:
+    """The surface of a chamber as the system drew it. Not yet a mesh to compute on.
+
+    - `points`: (nodes, 3), mm. `triangles`: (cells, 3), indices from 0.
+    - `cut_out`: (cells,), triangles over the openings (veins, valves), drawn transparent or marked as such.
+    - `fields`: name -> (nodes,), what the system interpolated to the nodes, such as "lat_ms", "bipolar_mv",
+      "unipolar_mv", "impedance_ohm", "force_g"; NaN where it has none. With the unit in the name, where
+      known.
+
+    Raises `InputError` for points that are not finite and triangles that point outside of them.
+    """
+
+    points: Float[np.ndarray, "nodes 3"]
+    triangles: Int[np.ndarray, "cells 3"]
+    cut_out: Bool[np.ndarray, " cells"]
+    fields: dict[str, Float[np.ndarray, " nodes"]]
+
+    def __init__(self, points, triangles, *, cut_out=None, fields: dict[str, Any] | None = None):
+        self.points = np.array(points, np.float64).reshape(-1, 3)
+        self.triangles = np.array(triangles, np.int64).reshape(-1, 3)
+        self.cut_out = np.zeros(len(self.triangles), bool) if cut_out is None else np.array(cut_out, bool)
+        if self.cut_out.shape != (len(self.triangles),):
+            raise _unequal("cut_out", self.cut_out.shape, (len(self.triangles),))
+        shape = (len(self.points),)
+        self.fields = {name: _column(name, values, shape) for name, values in (fields or {}).items()}
+        bad = ~np.isfinite(self.points).all(axis=1)
+        if bad.any():
+            raise InputError(
+                f"a surface with {int(bad.sum())} points not finite, the first at {int(bad.argmax())}",
+                "finite coordinates in mm", "Export the surface again",
+            )  # fmt: skip
+        if len(self.triangles) and not 0 <= self.triangles.min() <= self.triangles.max() < len(self.points):
+            raise InputError(
+                f"triangles that point to nodes {self.triangles.min()} to {self.triangles.max()} where nodes "
+                f"0 to {len(self.points) - 1} exist", "indices within the list of points",
+                "Export the surface again, or check from which number its nodes are counted",
+            )  # fmt: skip
+
+    def mesh(self) -> Mesh:
+        """All triangles as a mesh, with region 1 where they are cut out."""
+        return Mesh(self.points, self.triangles, regions=self.cut_out.astype(np.int32))
+
+
+NUMBERS = (
+    "lat_ms", "reference_ms", "sigma_ms", "bipolar_mv", "unipolar_mv", "impedance_ohm", "force_g",
+)  # fmt: skip
+TEXTS = "ids", "reason", "tags", "unipolar_channel", "bipolar_channel", "reference_channel"
+
+
+class Points:
+    """What the catheter acquired, one row for each point. Anything but the position may be missing.
+
+    - `positions`: (points, 3), mm, of the electrode. `surface_positions`: its place on the surface as the
+      system gives it, NaN where it does not.
+    - `lat_ms`: local activation time against the reference, ms, as exported; NaN where there is none.
+    - `reason`: why the LAT of a point cannot be used; "" where it can.
+    - `woi_ms`: (points, 2), window of interest, from and to, on the clock of the LATs.
+    - `reference_ms`: the reference annotation on the clock of the waveform, whose first sample is 0 ms; the
+      activation stands at `reference_ms + lat_ms` in it.
+    - `bipolar_mv`, `unipolar_mv` (peak to peak), `impedance_ohm`, `force_g`, `sigma_ms`.
+    - `ids`: the number or name of a point in the system. `tags`: what an operator marked it as, separated by
+      "; ".
+    - `unipolar_channel`, `bipolar_channel`, `reference_channel`: names of the channels it was taken from.
+    - `more`: any other number of a point, by name.
+
+    Columns not given are NaN, "" for texts. Raises `InputError` for columns of another length and for
+    positions that are not finite.
+    """
+
+    positions: Float[np.ndarray, "points 3"]
+    surface_positions: Float[np.ndarray, "points 3"]
+    lat_ms: Float[np.ndarray, " points"]
+    reference_ms: Float[np.ndarray, " points"]
+    sigma_ms: Float[np.ndarray, " points"]
+    bipolar_mv: Float[np.ndarray, " points"]
+    unipolar_mv: Float[np.ndarray, " points"]
+    impedance_ohm: Float[np.ndarray, " points"]
+    force_g: Float[np.ndarray, " points"]
+    woi_ms: Float[np.ndarray, "points 2"]
+    ids: tuple[str, ...]
+    reason: tuple[str, ...]
+    tags: tuple[str, ...]
+    unipolar_channel: tuple[str, ...]
+    bipolar_channel: tuple[str, ...]
+    reference_channel: tuple[str, ...]
+    more: dict[str, Float[np.ndarray, " points"]]
+
+    def __init__(self, positions, *, more: dict[str, Any] | None = None, **columns):
+        self.positions = np.array(positions, np.float64).reshape(-1, 3)
+        count = len(self.positions)
+        unknown = set(columns) - {*NUMBERS, *TEXTS, "woi_ms", "surface_positions"}
+        if unknown:
+            raise TypeError(f"columns {sorted(unknown)}")
+        shapes = {name: (count,) for name in NUMBERS} | {
+            "woi_ms": (count, 2),
+            "surface_positions": (count, 3),
+        }
+        for name, shape in shapes.items():
+            given = columns.get(name)
+            setattr(self, name, _column(name, np.full(shape, np.nan) if given is None else given, shape))
+        for name in TEXTS:
+            given = columns.get(name)
+            texts = ("",) * count if given is None else tuple(str(each) for each in given)
+            if len(texts) != count:
+                raise _unequal(name, (len(texts),), (count,))
+            setattr(self, name, texts)
+        self.more = {name: _column(name, values, (count,)) for name, values in (more or {}).items()}
+        bad = ~np.isfinite(self.positions).all(axis=1)
+        if bad.any():
+            raise InputError(
+                f"{int(bad.sum())} points without a position, the first at index {int(bad.argmax())}",
+                "finite coordinates in mm", "Leave these points out: nothing else about them can be used",
+            )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @property
+    def valid(self) -> Bool[np.ndarray, " points"]:
+        """Where the LAT can be used."""
+        return np.isfinite(self.lat_ms) & np.array([not why for why in self.reason], bool)
+
+    def columns(self) -> dict[str, Any]:
+        """All columns by name, `more` as one."""
+        return dict(vars(self))
+
+    def changed(self, **columns) -> "Points":
+        """The same points with other columns."""
+        return Points(**(self.columns() | columns))
+
+    def subset(self, rows: Int[np.ndarray, " some"]) -> "Points":
+        """Some of the points, in this order."""
+        taken = {name: values[rows] for name, values in vars(self).items() if isinstance(values, np.ndarray)}
+        texts = {name: tuple(getattr(self, name)[row] for row in rows) for name in TEXTS}
+        return Points(**taken, **texts, more={name: values[rows] for name, values in self.more.items()})
+
+
+def _column(name: str, values, shape: tuple[int, ...]) -> np.ndarray:
+    values = np.array(values, np.float64)
+    if values.shape != shape:
+        raise _unequal(name, values.shape, shape)
+    return values
+
+
+def _unequal(name: str, got, wanted) -> InputError:
+    return InputError(
+        f"{name} of shape {got} for {wanted[0]} of them",
+        f"shape {wanted}",
+        "Check that the files belong together",
+    )
+
+
+class AbstractSignals(ABC):
+    """Waveforms of some points of a map, all with the same channels. Read one by one: a study may have more
+    of them than memory.
+
+    - `rows`: (traces,), the point that each belongs to. `channels`: names. `rate_hz`: sampling rate.
+    - `samples`: length of each trace. `gain_mv`: what a raw number is in mV.
+    """
+
+    rows: Int[np.ndarray, " traces"]
+    channels: tuple[str, ...]
+    rate_hz: float
+    samples: int
+    gain_mv: float
+
+    @abstractmethod
+    def raw(self, trace: int) -> Num[np.ndarray, "samples channels"]:
+        """One trace as it was stored: integers or float32."""
+
+    def mv(self, trace: int) -> Float[np.ndarray, "samples channels"]:
+        """One trace in mV."""
+        return self.raw(trace) * self.gain_mv
+
+
+class Signals(AbstractSignals):
+    """Waveforms that are read when they are asked for, by `read(trace)`, which returns (samples,
+    channels)."""
+
+    def __init__(self, rows, channels, *, rate_hz: float, samples: int, gain_mv: float, read: Callable):
+        self.rows, self.channels = np.asarray(rows, np.int64), tuple(channels)
+        self.rate_hz, self.samples, self.gain_mv = float(rate_hz), int(samples), float(gain_mv)
+        self._read = read
+        if not (np.isfinite(self.rate_hz) and self.rate_hz > 0 and np.isfinite(self.gain_mv)):
+            raise InputError(
+                f"waveforms at {self.rate_hz:g} Hz with a gain of {self.gain_mv:g} mV", "numbers above 0",
+                "Export the waveforms again",
+            )  # fmt: skip
+
+    @classmethod
+    def of_array(cls, rows, channels, values, *, rate_hz: float, gain_mv: float = 1.0) -> "Signals":
+        """Waveforms that are in memory: `values` (traces, samples, channels)."""
+        return cls(
+            rows, channels, rate_hz=rate_hz, samples=values.shape[1], gain_mv=gain_mv,
+            read=lambda trace: values[trace],
+        )  # fmt: skip
+
+    def raw(self, trace: int) -> Num[np.ndarray, "samples channels"]:
+        values = np.asarray(self._read(trace))
+        if values.shape != (self.samples, len(self.channels)):
+            raise InputError(
+                f"a waveform of {values.shape[0]} samples and {values.shape[-1]} channels",
+                f"{self.samples} samples of {len(self.channels)} channels, as the first of this map",
+                "Export the waveforms again",
+            )  # fmt: skip
+        return values
+
+
+@dataclass(frozen=True)
+class Map:
+    """One map of a study: `surface` None where only points were exported, `points` empty where only the
+    surface was. `signals`: waveforms, in groups of the same channels."""
+
+    name: str
+    surface: Surface | None = None
+    points: Points = field(default_factory=lambda: Points(np.zeros((0, 3))))
+    signals: tuple[AbstractSignals, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def distance_mm(self) -> Float[np.ndarray, " points"]:
+        """From each point to the surface; NaN without one."""
+        if self.surface is None or not len(self.surface.triangles) or not len(self.points):
+            return np.full(len(self.points), np.nan)
+        return np.asarray(locate(self.surface.mesh(), self.points.positions).distance)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What one export holds. `system`: "CARTO 3", "EnSite X", ...; `version` of its format.
+
+    - `name`: of the study, "" unless it was asked for: it often says who the patient is, and when.
+    - `notes`: what was left out, and why. `sources`: of each file read whole its ending, sha256 and bytes.
+    """
+
+    system: str
+    version: str
+    maps: tuple[Map, ...]
+    name: str = ""
+    notes: tuple[str, ...] = ()
+    sources: tuple[tuple[str, str, int], ...] = ()
+
+    def map(self, name: str) -> Map:
+        """The map of this name. Raises `InputError` where there is none."""
+        for each in self.maps:
+            if each.name == name:
+                return each
+        raise InputError(
+            f"no map '{name}' in the study", f"one of {', '.join(repr(each.name) for each in self.maps)}",
+            "Choose one of them",
+        )  # fmt: skip
+
+    def data(self, names: tuple[str, ...] | None = None) -> MappingData:
+        """The points of these maps, or of all that have a valid LAT, as a fit takes them.
+
+        Of a map without points the nodes of its surface count, where they have "lat_ms". Raises `InputError`
+        where there is not one valid LAT.
+        """
+        maps = [self.map(name) for name in names] if names is not None else list(self.maps)
+        parts = [(each.name, _usable(each)) for each in maps]
+        if names is None:
+            parts = [(name, points) for name, points in parts if points.valid.any()]
+        empty = [name for name, points in parts if not points.valid.any()]
+        if empty or not parts:
+            raise InputError(
+                f"{'map ' + repr(empty[0]) if empty else 'a study'} without a valid LAT",
+                "at least one point with an activation time",
+                "Choose another map, or annotate its waveforms (jaxtwin import --annotate)",
+            )  # fmt: skip
+        points = [each for _, each in parts]
+        joined = {
+            name: np.concatenate([getattr(each, name) for each in points])
+            for name in ("positions", "lat_ms", "sigma_ms", "bipolar_mv", "unipolar_mv", "woi_ms", "valid")
+        }
+        reasons = [why for each in points for why in each.reason]
+        notes = tuple(f"{reasons.count(why)} points not used: {why}" for why in dict.fromkeys(reasons) if why)
+        return MappingData(
+            **joined, map_index=np.repeat(np.arange(len(points)), [len(each) for each in points]),
+            names=tuple(name for name, _ in parts), notes=notes,
+        )  # fmt: skip
+
+
+def _usable(each: Map) -> Points:
+    if len(each.points) or each.surface is None or "lat_ms" not in each.surface.fields:
+        return each.points
+    there = np.isfinite(each.surface.fields["lat_ms"])
+    known = {n: each.surface.fields[n][there] for n in NUMBERS if n in each.surface.fields}
+    return Points(each.surface.points[there], **known)
