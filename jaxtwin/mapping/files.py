@@ -169,7 +169,7 @@ class Files:
     def read(self, name: str, most: int = MOST_TEXT) -> bytes:
         """A whole file, its hash noted. Raises `InputError` for more than `most` bytes."""
         with self.open(name) as stream:
-            content = stream.read(most + 1)
+            content = stream.read(min(self.size(name), most) + 1)
         if len(content) > most:
             raise InputError(
                 f"{self.path}: {name} with more than {most} bytes", "a file of an export", "Check what it is"

@@ -1,5 +1,6 @@
 """XML of mapping systems, read without entities or anything from elsewhere."""
 
+import re
 from xml.etree.ElementTree import Element, ParseError
 
 import numpy as np
@@ -14,16 +15,21 @@ DEEPEST = 100  # elements inside each other
 
 
 def read_xml(files: Files, name: str) -> Element:
-    """The root element of a file. Raises `InputError`, with the line, for damage, for entities or references to
-    other files, and for elements nested without measure."""
+    """The root element of a file. Raises `InputError`, with the line, for damage, for entities or references
+    to other files, and for elements nested without measure."""
     content = files.read(name, MOST)
     return parse_xml(content, f"{files.path}: {name}")
 
 
 def parse_xml(content: bytes, where: str) -> Element:
     """The root element of a text; `where` names it in messages."""
-    # systems of the eighties write what XML has no place for
     content = content.replace(b"\0", b"").strip()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        if content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+            # Windows text, whether the declaration says so or not
+            content = re.sub(rb"^<\?xml[^>]*\?>", b"", content).decode("cp1252", "replace").encode()
     try:
         root = fromstring(content, forbid_dtd=True)
     except DefusedXmlException as error:
