@@ -108,19 +108,103 @@ def fit(case: CaseFile) -> None:
     _print_summary(target, ("validated", "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"))
 
 
+@app.command("import")
+def import_(
+    source: Annotated[
+        Path, typer.Argument(help="What the mapping system exported: a folder, a zip or a file.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A study: one HDF5 file (.h5).")
+    ] = None,
+    case: Annotated[
+        Path | None, typer.Option(help="A new folder: study, mesh and case, ready to fit.")
+    ] = None,
+    maps: Annotated[
+        list[str] | None, typer.Option("--map", help="A map by name; may be given again.")
+    ] = None,
+    annotate: Annotated[
+        str, typer.Option(help="Take LATs from the waveforms: auto, unipolar or bipolar.")
+    ] = "",
+    edge: Annotated[float, typer.Option(help="With --case: edges of the mesh, mm.")] = 1.0,
+    fibres: Annotated[
+        str,
+        typer.Option(help="With --case: none, rule (left atrium), or a mesh with fibres in the same place."),
+    ] = "none",
+    keep_identity: Annotated[
+        bool,
+        typer.Option("--keep-identity", help="Keep the name of the study, which often says who and when."),
+    ] = False,
+) -> None:
+    """Read an export of CARTO 3, EnSite, Rhythmia, Kodex or OpenEP into one file, or into a case ready to
+    fit."""
+    from ._cli.folder import new_folder
+    from ._cli.study import import_study, make_study_case, rows
+
+    if (output is None) == (case is None):
+        raise InputError(
+            "neither -o nor --case" if output is None else "both -o and --case", "one of the two",
+            "Give -o study.h5 for the study alone, --case FOLDER for a case to fit",
+        )  # fmt: skip
+    how = {"maps": tuple(maps or ()), "annotate": annotate, "identity": keep_identity, "say": say}
+    configure("float32")
+    with bar("import", "reading") as update:
+
+        def progress(done: int, traces: int) -> None:
+            update(done, traces, f"{done} of {traces} waveforms")
+
+        if case is None:
+            assert output is not None
+            study = import_study(source, output, progress=progress, **how)
+        else:
+            with new_folder(case) as made:
+                study = import_study(source, made / "study.h5", progress=progress, **how)
+                kind = "" if fibres == "none" else fibres
+                make_study_case(study, "study.h5", made, edge_mm=edge, fibres=kind, say=say)
+    table = Table("map", "points", "valid", "LAT, ms", "nodes", "waveforms", title_justify="left")
+    for row in rows(study):
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+    print(f"{study.system} {study.version}".strip() + (f": {output}" if case is None else f": {case}"))
+    say(f"Next: jaxtwin check {output}" if case is None else f"Next: jaxtwin fit {case}")
+
+
+@app.command("export")
+def export_(
+    source: Annotated[Path, typer.Argument(help="A study, an export, or the folder of a run.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help=".csv .mat .vtu .pts; of a run .vtu or a folder (openCARP)."),
+    ],
+    maps: Annotated[
+        list[str] | None, typer.Option("--map", help="A map by name; may be given again.")
+    ] = None,
+    edge: Annotated[
+        float | None, typer.Option(help="Of a surface: cut, repair and refine it to this, mm.")
+    ] = None,
+) -> None:
+    """Write a study or the result of a run for other programs: openCARP, ParaView, OpenEP, CSV."""
+    from ._cli.export import export
+
+    configure("float32")
+    for line in export(source, output, maps=tuple(maps or ()), edge_mm=edge):
+        say(line)
+    print(output)
+
+
 @app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(help="Meshes, maps (CSV) or cases.")],
+    files: Annotated[list[Path], typer.Argument(help="Meshes, maps (CSV), studies, exports or cases.")],
     unit: Annotated[str, typer.Option(help="Of the points of meshes: auto, um, mm, cm or m.")] = "auto",
+    figure: Annotated[Path | None, typer.Option(help="Of a study: draw its points here (.png).")] = None,
 ) -> None:
-    """Say what a mesh, a map or a case holds, and what is wrong with it."""
+    """Say what a mesh, a map, a study or a case holds, and what is wrong with it."""
     from ._cli.check import check_file
 
     refused = False
     for path in files:
         print(path, flush=True)
         try:
-            facts = check_file(path, unit)
+            facts = check_file(path, unit, figure)
         except InputError as error:
             _complain("Error", error)
             refused = True

@@ -73,7 +73,7 @@ def true_map(folder: Path):
     import numpy as np
 
     import jaxtwin as jt
-    from jaxtwin.observe import write_csv
+    from jaxtwin.mapping import write_csv
 
     from ..path import DATA
 

@@ -12,7 +12,7 @@ from ..anatomy import Mesh, read_mesh, refine_with_map, reorder, repair
 from ..anatomy.opencarp import read_vtx
 from ..fem import Space
 from ..ionic import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
-from ..mapping import MappingData, read_csv
+from ..mapping import MappingData, read_csv, read_study
 from ..monodomain import Stimulus, in_regions, in_sphere, pulse
 from ..observe import earliest_sources
 from .case import Case, MeshCase, StimulusCase
@@ -169,6 +169,10 @@ def mapping(case: Case, heart: Heart) -> tuple[MappingData, list[Path]]:
         )
     if path.suffix.lower() in (".csv", ".txt", ".tsv"):
         data = read_csv(path)
+        _check_end(case, data)
+        return data, [path]
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        data = read_study(path).data(case.map.maps or None)
         _check_end(case, data)
         return data, [path]
     if path == case.path(case.mesh.file):

@@ -102,9 +102,13 @@ class TimeCase:
 
 @dataclasses.dataclass(kw_only=True)
 class MapCase:
-    """What was measured: a CSV (x_mm,y_mm,z_mm,lat_ms[,map_id,...]) or a point array of a VTK mesh."""
+    """What was measured: a study (jaxtwin import), a CSV (x_mm,y_mm,z_mm,lat_ms[,map_id,...]) or a VTK
+    mesh."""
 
     file: str = setting("", "path, relative to this file")
+    maps: tuple[str, ...] = setting(
+        (), "for studies: names of the maps, one stimulus each; all that have LATs"
+    )
     array: str = setting("LAT", "for meshes: name of the point array, ms")
     sigma_ms: float = setting(2.0, "noise where the file has none (its scale is estimated)", above=0.0)
     fit_points: int = setting(0, "number of points to fit; 0: all that are not held out", least=0)

@@ -8,20 +8,26 @@ import numpy as np
 from .._units import conductivity_from_diffusivity
 from ..anatomy import quality, read_mesh, repair, stiffness_bound
 from ..anatomy.opencarp import SUFFIXES
-from ..mapping import MappingData, project, read_csv
+from ..mapping import MappingData, project, read_csv, read_mapping
 from . import build
 from .case import Case, load_case
+from .study import assessed
+
+EXPORTS = ".h5", ".hdf5", ".zip", ".mat", ".xml", ".000"
 
 
-def check_file(path: Path, unit: str = "auto") -> dict[str, Any]:
-    """Facts about a mesh, a map or a case, and a list `problems` (empty if there is none).
+def check_file(path: Path, unit: str = "auto", figure: Path | None = None) -> dict[str, Any]:
+    """Facts about a mesh, a map, a study or a case, and a list `problems` (empty if there is none).
 
-    `unit` is that of the points of a mesh. Raises `InputError` for what cannot be used at all.
+    `unit` is that of the points of a mesh; `figure`: where the points of a study are drawn. Raises
+    `InputError` for what cannot be used at all.
     """
     if path.suffix.lower() in (".csv", ".tsv", ".txt"):
         return _of_map(read_csv(path))
-    if path.suffix.lower() == ".toml" or path.is_dir():
+    if path.suffix.lower() == ".toml" or (path / "case.toml").is_file():
         return _of_case(load_case(path))
+    if path.is_dir() or path.suffix.lower() in EXPORTS:
+        return assessed(read_mapping(path), figure)
     return _of_mesh(path, unit)
 
 

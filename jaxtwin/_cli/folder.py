@@ -59,6 +59,37 @@ def run_folder(target: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """An empty folder that takes the name `target` when the block ends without an error.
+
+    Raises `InputError` if `target` is there and not empty, or cannot be made.
+    """
+    try:
+        if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
+            raise InputError(f"{target}, which is not empty", "a new or empty folder", "Choose another name")
+        parents = [folder for folder in target.parents if not folder.exists()]
+        partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(
+            f"{target}, which cannot be made ({error.strerror})",
+            "a new or empty folder",
+            "Choose another name",
+        ) from error
+    try:
+        yield partial
+        if target.exists():
+            target.rmdir()
+        partial.rename(target)
+    except BaseException:  # also where it is interrupted
+        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):  # something else may stand there by now
+            for folder in parents:
+                folder.rmdir()
+        raise
+
+
 def circumstances() -> dict[str, Any]:
     """When and with what a result was made. No user name and no host name."""
     return {

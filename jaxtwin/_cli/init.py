@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._files import atomic_write
-from .._results import InputError
 from ..anatomy import Mesh, atrial_shell, write_mesh
 from ..fem import Space
 from ..ionic import MitchellSchaeffer
@@ -15,6 +14,7 @@ from ..mapping import MappingData, write_csv
 from ..monodomain import Times, Tissue, diffusion_tensor, in_sphere, pulse, simulate
 from ..observe import ActivationTimes
 from .case import StimulusCase, example_case, write_case
+from .folder import new_folder
 
 
 def make_case(folder: Path, edge: float = 2.0) -> None:
@@ -22,32 +22,15 @@ def make_case(folder: Path, edge: float = 2.0) -> None:
 
     `edge`: of the mesh, mm. Raises `InputError` where the folder is not empty or cannot be made.
     """
-    try:
-        if folder.exists() and any(folder.iterdir() if folder.is_dir() else [folder]):
-            raise InputError(f"{folder}, which is not empty", "a new or empty folder", "Choose another name")
-        made = [part for part in (folder, *folder.parents) if not part.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder}, which cannot be made ({error.strerror})",
-            "a new or empty folder",
-            "Choose another name",
-        ) from error
-    try:
+    with new_folder(folder) as made:
         mesh = atrial_shell(edge)
         site = np.round(mesh.points[mesh.points[:, 2].argmax()], 2)
         sphere = StimulusCase(centre_mm=tuple(site.tolist()), radius_mm=4.0)
         case = dataclasses.replace(example_case(), stimulus=[sphere])
-        write_mesh(folder / "heart.vtu", mesh)
-        write_csv(folder / "map.csv", made_up_map(mesh, site, sphere.radius_mm))
-        with atomic_write(folder / "case.toml") as stream:
+        write_mesh(made / "heart.vtu", mesh)
+        write_csv(made / "map.csv", made_up_map(mesh, site, sphere.radius_mm))
+        with atomic_write(made / "case.toml") as stream:
             stream.write(write_case(case, comments=True).encode())
-    except BaseException:  # also where it is interrupted
-        for name in ("heart.vtu", "map.csv", "case.toml"):
-            (folder / name).unlink(missing_ok=True)
-        for part in made:
-            part.rmdir()
-        raise
 
 
 def made_up_map(mesh: Mesh, site: np.ndarray, radius: float, points: int = 300, seed: int = 0) -> MappingData:

@@ -5,13 +5,16 @@ from .generate import atrial_shell, cable, sheet, slab, ventricular_ellipsoid
 from .grid import MeshFile
 from .mesh import Mesh
 from .meshfile import read_mesh, write_mesh
+from .openings import Cut, Opening, cut, cut_at, openings
 from .order import Reordered, reorder
 from .quality import quality, stiffness_bound
 from .refine import Refinement, refine, refine_with_map
+from .refine_to import LocalRefinement, refine_to
 from .repair import Repaired, RepairReport, repair
 
 __all__ = [
-    "Mesh", "MeshFile", "Refinement", "Reordered", "RepairReport", "Repaired", "across_fibres",
-    "atrial_shell", "cable", "quality", "read_mesh", "refine", "refine_with_map", "reorder", "repair",
-    "sheet", "slab", "stiffness_bound", "ventricular_ellipsoid", "write_mesh",
+    "Cut", "LocalRefinement", "Mesh", "MeshFile", "Opening", "Refinement", "Reordered", "RepairReport",
+    "Repaired", "across_fibres", "atrial_shell", "cable", "cut", "cut_at", "openings", "quality",
+    "read_mesh", "refine", "refine_to", "refine_with_map", "reorder", "repair", "sheet", "slab",
+    "stiffness_bound", "ventricular_ellipsoid", "write_mesh",
 ]  # fmt: skip

@@ -1,6 +1,20 @@
-"""Measured maps as mapping systems export them, read, checked, stored and handed on."""
+"""Measured maps as mapping systems export them: read, checked, stored and handed on."""
 
+from .annotate import Annotation, annotate, annotated
+from .chamber import Chamber, chamber
 from .data import MappingData, project
+from .fibres import Fibres, carried_fibres, rule_fibres
+from .opencarp_case import Electrode, OpenCarpCase, read_opencarp_case, write_opencarp_case
+from .openep import write_openep
+from .quality import Quality, assess
+from .read import read_mapping
+from .storage import read_study, write_study
+from .study import AbstractSignals, Map, Points, Signals, Study, Surface
 from .table import read_csv, write_csv
 
-__all__ = ["MappingData", "project", "read_csv", "write_csv"]
+__all__ = [
+    "AbstractSignals", "Annotation", "Chamber", "Electrode", "Fibres", "Map", "MappingData", "OpenCarpCase",
+    "Points", "Quality", "Signals", "Study", "Surface", "annotate", "annotated", "assess", "carried_fibres",
+    "chamber", "project", "read_csv", "read_mapping", "read_opencarp_case", "read_study", "rule_fibres",
+    "write_csv", "write_opencarp_case", "write_openep", "write_study",
+]  # fmt: skip

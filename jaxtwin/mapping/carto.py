@@ -73,9 +73,9 @@ def read(files: Files, identity: bool) -> Study:
             f"{files.path}, a CARTO study without a map", "a map with its .mesh or its points",
             "Export the maps of the study too",
         )  # fmt: skip
-    version = next((one.notes[0] for one in maps if one.notes and one.notes[0].startswith("version")), "")
+    version = next((part.version for part in parts if part.version), "")
     return Study(
-        "CARTO 3", version.removeprefix("version "), tuple(maps), name if identity else "", tuple(notes),
+        "CARTO 3", version, tuple(maps), name if identity else "", tuple(notes),
         files.sources,
     )  # fmt: skip
 
@@ -86,11 +86,13 @@ def _studies(files: Files) -> list[str]:
 
 @dataclass
 class _Part:
-    """What the study says of a map. `beside`: a file in whose folder the others stand."""
+    """What the study says of a map. `beside`: a file in whose folder the others stand. `version`: of its
+    table."""
 
     name: str
     beside: str
     mesh: str = ""
+    version: str = ""
     ids: list[str] = field(default_factory=list)
     positions: list[np.ndarray] = field(default_factory=list)
     virtual: list[np.ndarray] = field(default_factory=list)
@@ -114,14 +116,12 @@ class _Part:
 
 def _read_map(files: Files, part: _Part) -> Map:
     surface, notes = _surface(files, part)
-    table, version = _car(files, part)
+    table = _car(files, part)
     ids, positions = part.ids, np.array(part.positions).reshape(-1, 3)
     virtual, tags = np.array(part.virtual).reshape(-1, 3), part.tags
     if not ids and len(table):
         ids, positions = [f"{row[2]:.0f}" for row in table], table[:, 4:7]
         virtual, tags = np.full((len(ids), 3), np.nan), [""] * len(ids)
-    if version:
-        notes.insert(0, f"version {version}")
     if not ids:
         return Map(part.name, surface, notes=tuple(notes))
     if len(set(ids)) < len(ids):
@@ -174,11 +174,11 @@ def _surface(files: Files, part: _Part) -> tuple[Surface | None, list[str]]:
     return carto_mesh.read_carto_mesh(files, name)
 
 
-def _car(files: Files, part: _Part) -> tuple[np.ndarray, str]:
-    """The table of points, (points, columns), what is no number as NaN; and the version of its layout."""
+def _car(files: Files, part: _Part) -> np.ndarray:
+    """The table of points, (points, columns), what is no number as NaN. Notes its version in the part."""
     name = files.beside(part.beside, f"{part.name}_car.txt")
     if name is None:
-        return np.zeros((0, 0)), ""
+        return np.zeros((0, 0))
     lines = files.read(name).splitlines()
     version = CAR.match(lines[0]) if lines else None
     if version is None:
@@ -203,7 +203,8 @@ def _car(files: Files, part: _Part) -> tuple[np.ndarray, str]:
                 f"{files.path}: {name} line {line} without a number or a place of the point", "four numbers",
                 "Export it again",
             )  # fmt: skip
-    return np.array(rows).reshape(len(rows), width), f"{int(version[1])}.{int(version[2])}"
+    part.version = f"{int(version[1])}.{int(version[2])}"
+    return np.array(rows).reshape(len(rows), width)
 
 
 def _float(cell: str) -> float:

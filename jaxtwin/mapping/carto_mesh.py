@@ -35,11 +35,10 @@ def read_carto_mesh(files: Files, name: str) -> tuple[Surface, list[str]]:
     notes = []
     rows = _rows(sections, b"VerticesSection", 8, where)
     triangles = _rows(sections, b"TrianglesSection", 8, where)
-    declared = {key: _declared(sections, key) for key in (b"NumVertex", b"NumTriangle")}
     for key, found in ((b"NumVertex", rows), (b"NumTriangle", triangles)):
-        if declared[key] is not None and len(found) < declared[key]:
+        if len(found) < (declared := _declared(sections, key)):
             raise InputError(
-                f"{where} with {len(found)} rows where {key.decode()} = {declared[key]}", "all of them",
+                f"{where} with {len(found)} rows where {key.decode()} = {declared}", "all of them",
                 "The file was cut short: export it again",
             )  # fmt: skip
     number, group = rows[:, 0].astype(np.int64), rows[:, 7]
@@ -105,9 +104,9 @@ def _rows(sections: dict[bytes, bytes], name: bytes, columns: int, where: str) -
     raise InputError(f"{where} [{name.decode()}], which is damaged", "rows of numbers", "Export it again")
 
 
-def _declared(sections: dict[bytes, bytes], key: bytes) -> int | None:
+def _declared(sections: dict[bytes, bytes], key: bytes) -> int:
     found = re.search(rb"^" + key + rb"\s*=\s*(\d{1,9})\s*$", sections[b"GeneralAttributes"], re.M)
-    return int(found[1]) if found else None
+    return int(found[1]) if found else 0
 
 
 def _fields(sections: dict[bytes, bytes], number, active, where: str) -> tuple[dict, list[str]]:

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from .._compiled import compiled
 from .._results import InputError
 from .files import Files
 
@@ -57,9 +57,8 @@ def read_head(files: Files, name: str) -> Head:
             names = tuple(short if len(set(short)) == len(short) else full)
             if gain is None or not np.isfinite(gain) or gain <= 0:
                 raise InputError(f"{where} without a gain", "mV for each number", "Export it again")
-            return Head(
-                gain, names, *(said.get(k, "") for k in ("Unipolar", "Bipolar", "Reference")), begin, line
-            )
+            origin = [said.get(key, "") for key in ("Unipolar", "Bipolar", "Reference")]
+            return Head(gain, names, origin[0], origin[1], origin[2], begin, line)
     raise InputError(f"{where} without a line of channels", "names such as M1(1)", "Export it again")
 
 
@@ -80,7 +79,7 @@ def read_trace(files: Files, name: str, head: Head) -> np.ndarray:
     return values
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _table(text, channels, lines):
     """Numbers of a table, and the first line that is none (-1: all are). In lines as long as the first, with
     numbers at the same places, blanks between are looked at only at their ends."""
@@ -143,7 +142,7 @@ def _table(text, channels, lines):
     return values[:row], -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _whole(text, i, last):
     """A whole number from byte i on, and where it ends; -1 there where it is none."""
     sign = 1

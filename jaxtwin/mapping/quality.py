@@ -44,7 +44,8 @@ class Quality:
 
     def problems(self, one: Map) -> list[str]:
         """Sentences on what should be looked at before this map is used."""
-        points, valid = one.points, one.points.valid
+        points = one.measured()
+        valid = points.valid
         found = [
             f"{points.reason.count(why)} points cannot be used: {why}."
             for why in dict.fromkeys(points.reason)
@@ -86,10 +87,11 @@ class Quality:
         return found
 
     def facts(self, one: Map) -> dict[str, Any]:
-        """The numbers, for a table."""
-        points, valid = one.points, one.points.valid
+        """The numbers that are known, for a table."""
+        points = one.measured()
+        valid = points.valid
         lat = points.lat_ms[valid]
-        return {
+        found = {
             "points": len(points), "valid": int(valid.sum()),
             "lat_ms": [float(lat.min()), float(lat.max())] if len(lat) else None,
             "distance_mm": _spread(self.distance_mm), "coverage": _rounded(self.coverage),
@@ -97,11 +99,14 @@ class Quality:
             "contradictions": self.contradictions, "same_place": int((self.same_as >= 0).sum()),
             "annotation_minus_waveform_ms": _spread(self.shift_ms),
         }  # fmt: skip
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def assess(one: Map, *, waveforms: bool = True) -> Quality:
-    """Looks at one map. `waveforms`: also annotates them, to compare; a millisecond for each point."""
-    points, valid = one.points, one.points.valid
+    """Looks at one map: its points, or the nodes with a LAT of a map without (`Map.measured`). `waveforms`:
+    also annotates them, to compare; a millisecond for each point."""
+    points = one.measured()
+    valid = points.valid
     shift = np.full(len(points), np.nan)
     if waveforms and one.signals and len(points):
         shift = np.where(valid, points.lat_ms - annotate(one).lat_ms, np.nan)
@@ -128,9 +133,9 @@ def local_score(
     if len(rows) <= NEIGHBOURS:
         return score
     place, lat = positions[rows], lat_ms[rows]
-    near = KDTree(place).query(place, NEIGHBOURS + 1)[1]
+    near = np.asarray(KDTree(place).query(place, NEIGHBOURS + 1)[1])
     # the point itself is the first, but for twins at the same place
-    near = np.array([[k for k in each if k != i][:NEIGHBOURS] for i, each in enumerate(near)])
+    near = np.array([[k for k in each if k != i][:NEIGHBOURS] for i, each in enumerate(near.tolist())])
     away = np.linalg.norm(place[near] - place[:, None], axis=2)
     reach = np.maximum(away.max(axis=1, keepdims=True), 1e-9)
     weight = np.exp(-((away / reach) ** 2))
@@ -176,14 +181,15 @@ def _pairs(positions: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _coverage(one: Map) -> float:
-    surface, valid = one.surface, one.points.valid
+    surface, points = one.surface, one.measured()
+    valid = points.valid
     if surface is None or not len(surface.triangles) or not valid.any():
         return np.nan
     whole = surface.triangles[~surface.cut_out]
     if not len(whole):
         return np.nan
     area = lumped_mass(Mesh(surface.points, whole))
-    near = KDTree(one.points.positions[valid]).query(surface.points)[0] <= COVERED_MM
+    near = KDTree(points.positions[valid]).query(surface.points)[0] <= COVERED_MM
     return float(area[near].sum() / max(area.sum(), 1e-30))
 
 

@@ -2,16 +2,14 @@
 
 from pathlib import Path
 
-import h5py
-
 from .._results import InputError
-from . import carto
+from . import carto, csv_points, ensite_precision, ensite_x, kodex, openep, rhythmia, vtk_surface
 from .files import Files
-from .storage import read_study
+from .storage import ours, read_study
 from .study import Study
 
 # those with a mark of their own before those that are told by little
-READERS = (carto,)
+READERS = carto, ensite_precision, ensite_x, rhythmia, openep, kodex, vtk_surface, csv_points
 
 
 def read_mapping(path: str | Path, *, identity: bool = False) -> Study:
@@ -26,7 +24,7 @@ def read_mapping(path: str | Path, *, identity: bool = False) -> Study:
     Raises `InputError` for paths that cannot be read, for formats not known, and for files that are damaged.
     """
     path = Path(path)
-    if path.is_file() and h5py.is_hdf5(path) and _ours(path):
+    if ours(path):
         return read_study(path)
     files = Files(path)
     for reader in READERS:
@@ -40,11 +38,3 @@ def read_mapping(path: str | Path, *, identity: bool = False) -> Study:
         "CARTO 3, EnSite Precision or X, Rhythmia, Kodex, OpenEP, a VTK surface or a CSV table",
         "Give the folder or zip of the whole export, not a part of it",
     )
-
-
-def _ours(path: Path) -> bool:
-    try:
-        with h5py.File(path) as file:
-            return str(file.attrs.get("format", "")).startswith("jaxtwin study")
-    except (OSError, RuntimeError, ValueError):
-        return False

@@ -1,5 +1,10 @@
-"""Studies in a file of ours: HDF5 that plain h5py reads. The layout stands in docs/reference/study.md."""
+"""Studies in a file of ours: HDF5 that plain h5py reads. The layout stands in docs/reference/study.md.
 
+The first 512 bytes, which HDF5 leaves to the user, have the name of the format and the hash of all that
+follows: on a damaged file HDF5 itself may not come to an end, so that damage is found before it is asked.
+"""
+
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,11 +12,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .._files import atomic_write
+from .._files import atomic_write, read_bytes
 from .._results import InputError
 from .study import NUMBERS, TEXTS, AbstractSignals, Map, Points, Signals, Study, Surface
 
 FORMAT = "jaxtwin study 1"
+HEAD = 512  # bytes
 MOST = 200_000_000  # numbers of one array that is read whole
 CHUNK = 2**20  # bytes
 
@@ -21,28 +27,46 @@ def write_study(path: str | Path, study: Study, report=lambda done, traces: None
 
     Raises `InputError` where the folder cannot be written, and for waveforms that cannot be read.
     """
-    traces, done = sum(len(s.rows) for one in study.maps for s in one.signals), 0
-    with atomic_write(path) as stream, h5py.File(stream, "w") as file:
-        file.attrs.update(format=FORMAT, system=study.system, version=study.version, name=study.name)
-        file.attrs.update(notes=json.dumps(study.notes), sources=json.dumps(study.sources))
-        for number, one in enumerate(study.maps):
-            group = file.create_group(f"maps/{number:03d}")
-            group.attrs.update(name=one.name, notes=json.dumps(one.notes))
-            if one.surface is not None:
-                _write_surface(group.create_group("surface"), one.surface)
-            _write_points(group.create_group("points"), one.points)
-            for block, signals in enumerate(one.signals):
-                place = f"signals/{block:03d}"
-                kind = signals.raw(0).dtype if len(signals.rows) else np.dtype(np.float32)
-                # systems digitise to 16 bits: what does not fit is written again in full
-                kinds = (np.dtype(np.int16), kind) if kind.kind in "iu" else (kind,)
-                for kind in kinds:
-                    if _stream(
-                        group.create_group(place), signals, kind, lambda n, d=done: report(d + n, traces)
-                    ):
-                        break
-                    del group[place]
-                done += len(signals.rows)
+    traces = sum(len(s.rows) for one in study.maps for s in one.signals)
+    with atomic_write(path) as stream:
+        with h5py.File(stream, "w", userblock_size=HEAD) as file:
+            _write(file, study, lambda n: report(n, traces))
+        stream.seek(HEAD)
+        head = f"{FORMAT}\nsha256 {_hash(stream)}\n".encode()
+        stream.seek(0)
+        stream.write(head.ljust(HEAD, b"\0"))
+
+
+def ours(path: Path) -> bool:
+    """Whether a file says that it is a study of ours."""
+    return path.is_file() and read_bytes(path, 14) == FORMAT[:14].encode()
+
+
+def _hash(stream) -> str:
+    """Of all that follows in an open file."""
+    return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _write(file: h5py.File, study: Study, report) -> None:
+    done = 0
+    file.attrs.update(format=FORMAT, system=study.system, version=study.version, name=study.name)
+    file.attrs.update(notes=json.dumps(study.notes), sources=json.dumps(study.sources))
+    for number, one in enumerate(study.maps):
+        group = file.create_group(f"maps/{number:03d}")
+        group.attrs.update(name=one.name, notes=json.dumps(one.notes))
+        if one.surface is not None:
+            _write_surface(group.create_group("surface"), one.surface)
+        _write_points(group.create_group("points"), one.points)
+        for block, signals in enumerate(one.signals):
+            place = f"signals/{block:03d}"
+            kind = signals.raw(0).dtype if len(signals.rows) else np.dtype(np.float32)
+            # systems digitise to 16 bits: what does not fit is written again in full
+            kinds = (np.dtype(np.int16), kind) if kind.kind in "iu" else (kind,)
+            for each in kinds:
+                if _stream(group.create_group(place), signals, each, lambda n, d=done: report(d + n)):
+                    break
+                del group[place]
+            done += len(signals.rows)
 
 
 def _write_surface(group: h5py.Group, surface: Surface) -> None:
@@ -89,17 +113,23 @@ def read_study(path: str | Path) -> Study:
     Raises `InputError` for other files, for arrays of absurd size, and for links to other files.
     """
     path = Path(path)
+    if not ours(path):
+        raise _refused(path, "it does not begin with the name of the format")
+    with path.open("rb") as stream:
+        head = stream.read(HEAD).rstrip(b"\0").decode("ascii", "replace").split()
+        if head[:3] != FORMAT.split():
+            raise _refused(path, f"format {' '.join(head[:3])!r}, written by another version")
+        if head[3:] != ["sha256", _hash(stream)]:
+            raise _refused(path, "what it holds has changed since it was written")
     try:
         with h5py.File(path) as file:
             if file.attrs.get("format") != FORMAT:
                 raise _refused(path, f"format {str(file.attrs.get('format'))[:40]!r}")
             names = sorted(_group(path, file, "maps")) if "maps" in file else []
             maps = tuple(_read_map(path, _group(path, file, f"maps/{name}")) for name in names)
-            sources = tuple((str(a), str(b), int(c)) for a, b, c in json.loads(file.attrs["sources"]))
-            return Study(
-                *(str(file.attrs[name]) for name in ("system", "version")), maps, str(file.attrs["name"]),
-                _notes(file), sources,
-            )  # fmt: skip
+            sources = tuple((str(a), str(b), int(c)) for a, b, c in json.loads(_text(file, "sources")))
+            system, version, name = (_text(file, key) for key in ("system", "version", "name"))
+            return Study(system, version, maps, name, _notes(file), sources)
     except InputError:
         raise
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
@@ -114,7 +144,7 @@ def _read_map(path: Path, group: h5py.Group) -> Map:
         surface = Surface(
             _array(path, found, "points", "f"), _array(path, found, "triangles", "iu").astype(np.int64),
             cut_out=_array(path, found, "cut_out", "b"),
-            fields={name: _array(path, fields, name, "f") for name in fields},
+            fields={name: _array(path, fields, name, "f") for name in _names(fields)},
         )  # fmt: skip
     found = _group(path, group, "points")
     columns: dict[str, Any] = {
@@ -124,15 +154,15 @@ def _read_map(path: Path, group: h5py.Group) -> Map:
     for name in TEXTS:
         columns[name] = [each.decode() for each in _array(path, found, name, "O")]
     more = _group(path, found, "more") if "more" in found else {}
-    points = Points(**columns, more={name: _array(path, more, name, "f") for name in more})
+    points = Points(**columns, more={name: _array(path, more, name, "f") for name in _names(more)})
     blocks = _group(path, group, "signals") if "signals" in group else {}
     signals = tuple(_read_signals(path, _group(path, blocks, name), len(points)) for name in sorted(blocks))
-    return Map(str(group.attrs["name"]), surface, points, signals, _notes(group))
+    return Map(_text(group, "name"), surface, points, signals, _notes(group))
 
 
 def _read_signals(path: Path, group: h5py.Group, points: int) -> Signals:
     rows, values = _array(path, group, "rows", "iu"), _dataset(path, group, "values")
-    channels = tuple(map(str, json.loads(group.attrs["channels"])))
+    channels = tuple(map(str, json.loads(_text(group, "channels"))))
     if values.ndim != 3 or values.shape[0] != len(rows) or values.shape[2] != len(channels):
         raise _refused(
             path, f"waveforms of shape {values.shape} for {len(rows)} rows, {len(channels)} channels"
@@ -148,13 +178,21 @@ def _read_signals(path: Path, group: h5py.Group, points: int) -> Signals:
             return file[place][trace]  # type: ignore[index]
 
     return Signals(
-        rows, channels, rate_hz=float(group.attrs["rate_hz"]), gain_mv=float(group.attrs["gain_mv"]),
+        rows, channels, rate_hz=float(_text(group, "rate_hz")), gain_mv=float(_text(group, "gain_mv")),
         samples=values.shape[1], read=read,
     )  # fmt: skip
 
 
+def _text(item, name: str) -> str:
+    return str(item.attrs[name])
+
+
+def _names(group) -> list[str]:
+    return [str(name) for name in group]
+
+
 def _notes(item) -> tuple[str, ...]:
-    return tuple(map(str, json.loads(item.attrs["notes"])))
+    return tuple(map(str, json.loads(_text(item, "notes"))))
 
 
 def _group(path: Path, parent, name: str) -> h5py.Group:
@@ -174,10 +212,11 @@ def _dataset(path: Path, parent, name: str) -> h5py.Dataset:
 
 def _array(path: Path, parent, name: str, kinds: str) -> np.ndarray:
     found = _dataset(path, parent, name)
-    if found.size > MOST or found.dtype.kind not in kinds:
+    size = int(found.size or 0)
+    if size > MOST or found.dtype.kind not in kinds:
         raise _refused(path, f"{name} has shape {found.shape} and type {found.dtype}")
     # an array may claim any shape without a byte behind it
-    if found.size > 1_000_000 and found.id.get_storage_size() * 1000 < found.size:
+    if size > 1_000_000 and found.id.get_storage_size() * 1000 < size:
         raise _refused(path, f"{name} has shape {found.shape} and {found.id.get_storage_size()} bytes")
     return found[()]
 

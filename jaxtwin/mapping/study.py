@@ -233,11 +233,21 @@ class Map:
     signals: tuple[AbstractSignals, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def measured(self) -> Points:
+        """The points; where there are none, the nodes of the surface to which the system gave a LAT."""
+        if len(self.points) or self.surface is None or "lat_ms" not in self.surface.fields:
+            return self.points
+        fields = self.surface.fields
+        there = np.isfinite(fields["lat_ms"])
+        known: dict[str, Any] = {name: fields[name][there] for name in NUMBERS if name in fields}
+        return Points(self.surface.points[there], **known)
+
     def distance_mm(self) -> Float[np.ndarray, " points"]:
-        """From each point to the surface; NaN without one."""
-        if self.surface is None or not len(self.surface.triangles) or not len(self.points):
-            return np.full(len(self.points), np.nan)
-        return np.asarray(locate(self.surface.mesh(), self.points.positions).distance)
+        """From each measured point to the surface; NaN without one."""
+        points = self.measured()
+        if self.surface is None or not len(self.surface.triangles) or not len(points):
+            return np.full(len(points), np.nan)
+        return np.asarray(locate(self.surface.mesh(), points.positions).distance)
 
 
 @dataclass(frozen=True)
@@ -268,11 +278,11 @@ class Study:
     def data(self, names: tuple[str, ...] | None = None) -> MappingData:
         """The points of these maps, or of all that have a valid LAT, as a fit takes them.
 
-        Of a map without points the nodes of its surface count, where they have "lat_ms". Raises `InputError`
+        Of a map without points the nodes of its surface count, see `Map.measured`. Raises `InputError`
         where there is not one valid LAT.
         """
         maps = [self.map(name) for name in names] if names is not None else list(self.maps)
-        parts = [(each.name, _usable(each)) for each in maps]
+        parts = [(each.name, each.measured()) for each in maps]
         if names is None:
             parts = [(name, points) for name, points in parts if points.valid.any()]
         empty = [name for name, points in parts if not points.valid.any()]
@@ -293,11 +303,3 @@ class Study:
             **joined, map_index=np.repeat(np.arange(len(points)), [len(each) for each in points]),
             names=tuple(name for name, _ in parts), notes=notes,
         )  # fmt: skip
-
-
-def _usable(each: Map) -> Points:
-    if len(each.points) or each.surface is None or "lat_ms" not in each.surface.fields:
-        return each.points
-    there = np.isfinite(each.surface.fields["lat_ms"])
-    known = {n: each.surface.fields[n][there] for n in NUMBERS if n in each.surface.fields}
-    return Points(each.surface.points[there], **known)

@@ -1,26 +1,19 @@
 """Fronts as rays: where a wave comes when, and what its arrival owes to the tissue on its way."""
 
 import heapq
-import inspect
-from collections.abc import Callable
 
 import equinox as eqx
-import numba
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
 
+from .._compiled import compiled
 from .._results import InputError
 from ..anatomy import Mesh
 from ..fem.p1 import p1_gradients
 
 DUST = 1e-9  # share of a ray that is not followed
 SWEEPS = 100  # over the nodes, for rays that come from later nodes again and again
-
-
-def _compiled(function: Callable) -> Callable:
-    """To machine code, kept on disk; without what type checkers have wrapped around it."""
-    return numba.njit(cache=True, error_model="numpy")(inspect.unwrap(function))
 
 
 class Rays(eqx.Module):
@@ -112,7 +105,7 @@ def _chained(before, weights, time, cell, slope, delay) -> Rays:
     return Rays(cell, slope, delay, before, weights, order)
 
 
-@_compiled
+@compiled
 def _trace(ends, nodes, values, before, weights, order, place):
     """Follows each row back along its rays: what share of it passes through each node, in rows of a CSR.
 
@@ -163,7 +156,7 @@ def _trace(ends, nodes, values, before, weights, order, place):
     return new_ends, kept[:size], shares[:size]
 
 
-@_compiled
+@compiled
 def _carried(own, before, weights, order):
     """Adds what a ray has gathered before, from the first node to the latest, until nothing changes."""
     later = own.copy()
@@ -228,7 +221,7 @@ def eikonal(
     return lat, _chained(before, weights, time, cell, slope, delay)
 
 
-@_compiled
+@compiled
 def _advance(cells, rate, first, around, starts, time, cell, weights):
     """Takes nodes by their arrival and gives it on to the cells around them, until nothing comes earlier."""
     corners = cells.shape[1]
@@ -254,7 +247,7 @@ def _advance(cells, rate, first, around, starts, time, cell, weights):
                     heapq.heappush(queue, (new, other))
 
 
-@_compiled
+@compiled
 def _through(rate, time, nodes, i, share):
     """Arrival at corner i of a cell from the side that faces it; the point it comes from goes into `share`.
 
@@ -304,7 +297,7 @@ def _through(rate, time, nodes, i, share):
     return best
 
 
-@_compiled
+@compiled
 def _from_edge(paa, pab, pbb, ta, tb, a, b, share):
     if np.isfinite(ta) and np.isfinite(tb):
         base = min(ta, tb)

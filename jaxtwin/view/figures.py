@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Num
 from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
+from scipy.spatial import KDTree
 
 from .._files import atomic_write
 from .._results import InputError
@@ -163,6 +164,39 @@ def _share(mesh: Mesh, share, colours, label: str, title: str, views: str, point
     if points is not None:
         dots(canvas, _positions(mesh, points, np.zeros(len(points))), np.ones((len(points), 4)), size=40)
     colour_bar(canvas, norm, colours, label)
+    return canvas.figure
+
+
+def quality_map(
+    mesh: Mesh,
+    positions: Num[np.ndarray | Array, "points dim"],
+    lat_ms: Num[np.ndarray | Array, " points"],
+    suspect: Bool[np.ndarray, " points"],
+    *,
+    title: str = "Measured points",
+    views: str = "principal",
+) -> Figure:
+    """Points of a map on the grey surface: filled with the colour of their LAT (ms) where it can be used,
+    small and white where not; a ring around each of the `suspect`.
+
+    `positions` in mm; points that stand off the surface are drawn where it is nearest.
+    """
+    lat, usable = np.asarray(lat_ms, float), np.isfinite(lat_ms)
+    count = f"{int(usable.sum())} of {len(lat)} LATs can be used, rings: {int(suspect.sum())} to look at"
+    canvas = panels(mesh, f"{title}: {count}", views)
+    norm: Normalize = Normalize(0.0, 1.0)
+    if usable.any():
+        levels = _isochrones(lat, 10.0)
+        norm = BoundaryNorm(levels, ACTIVATION.N)
+        colour_bar(canvas, norm, ACTIVATION, "LAT (ms)", levels)
+    paint(canvas, np.full(len(mesh.points), np.nan), norm, ACTIVATION)
+    places = mesh.points[KDTree(mesh.points).query(_positions(mesh, positions, lat))[1]]
+    for mask, size in ((~usable, 7), (usable, 22)):
+        if mask.any():
+            white = np.ones((int(mask.sum()), 4))
+            dots(canvas, places[mask], shades(lat[mask], norm, ACTIVATION) if size > 7 else white, size)
+    if suspect.any():
+        dots(canvas, places[suspect], np.zeros((int(suspect.sum()), 4)), 90)
     return canvas.figure
 
 

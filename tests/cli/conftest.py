@@ -12,7 +12,7 @@ import pytest
 
 from jaxtwin.__main__ import main
 from jaxtwin.anatomy import Mesh, atrial_shell, write_mesh
-from jaxtwin.observe import MappingData, write_csv
+from jaxtwin.mapping import MappingData, write_csv
 
 FLAGS = (
     "jax_enable_x64",

@@ -77,7 +77,7 @@ def test_what_was_not_mapped_is_said():
     found = assess(half)
     assert 0.5 < found.coverage < 0.75
     assert Map("m").distance_mm().shape == (0,)
-    assert assess(Map("m", one.surface)).facts(Map("m", one.surface))["lat_ms"] is None
+    assert assess(Map("m", one.surface)).facts(Map("m", one.surface)).get("lat_ms") is None
 
 
 def test_a_real_map_is_assessed(data):

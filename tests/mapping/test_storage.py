@@ -1,5 +1,7 @@
 """Studies in a file: what goes in comes out, and what is no study is refused."""
 
+import hashlib
+
 import h5py
 import numpy as np
 import pytest
@@ -106,6 +108,13 @@ def test_nothing_is_left_of_a_study_that_cannot_be_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_plain_h5py_reads_it(tmp_path):
+    write_study(tmp_path / "s.h5", small_study())
+    with h5py.File(tmp_path / "s.h5") as file:
+        assert file.attrs["format"] == storage.FORMAT
+        assert file["maps/000/points/positions"].shape == (4, 3)
+
+
 def absurd(file):
     del file["maps/000/points/lat_ms"]
     file["maps/000/points"].create_dataset("lat_ms", (10**12,), "f8", chunks=(1000,))
@@ -132,11 +141,17 @@ def beyond(file):
 @pytest.mark.parametrize("harm", [absurd, elsewhere, claimed, stripped, beyond])
 def test_hostile_files_are_refused(tmp_path, harm):
     """Absurd shapes, links to other files, missing columns, rows of points that are not there."""
-    write_study(tmp_path / "s.h5", small_study())
-    with h5py.File(tmp_path / "s.h5", "r+") as file:
+    path = tmp_path / "s.h5"
+    write_study(path, small_study())
+    with h5py.File(path, "r+") as file:
         harm(file)
-    with pytest.raises(jt.InputError):
-        read_study(tmp_path / "s.h5")
+    with pytest.raises(jt.InputError, match="has changed"):
+        read_study(path)
+    rest = path.read_bytes()[storage.HEAD :]
+    head = f"{storage.FORMAT}\nsha256 {hashlib.sha256(rest).hexdigest()}\n".encode()
+    path.write_bytes(head.ljust(storage.HEAD, b"\0") + rest)  # by one who means it
+    with pytest.raises(jt.InputError, match=r"damaged|points"):
+        read_study(path)
 
 
 def test_a_file_cut_short_is_refused(tmp_path):

@@ -1,0 +1,14 @@
+"""mapping data as systems export them: read, checked, stored, made into hearts and handed on"""
+
+from .fuzz import fuzz
+from .large import large
+from .real import carto, round_trips
+from .two_commands import two_commands
+
+BENCHMARKS = {
+    "carto": carto,
+    "round-trips": round_trips,
+    "two-commands": two_commands,
+    "large": large,
+    "fuzz": fuzz,
+}

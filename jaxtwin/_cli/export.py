@@ -1,0 +1,150 @@
+"""`jaxtwin export`: studies and results in the formats of other programs."""
+
+from pathlib import Path
+
+import numpy as np
+
+from .._results import InputError
+from ..anatomy import write_mesh
+from ..mapping import (
+    Electrode,
+    Study,
+    chamber,
+    project,
+    read_mapping,
+    write_csv,
+    write_opencarp_case,
+    write_openep,
+)
+from ..monodomain import Stimulus
+from ..posterior import split
+from ..view import Result, read_vtkhdf
+from . import build
+from .case import Case, load_case
+from .folder import new_folder
+
+RESULT = "result.vtkhdf"
+DIFFUSIVITY = "diffusivity_mm2_per_ms"
+
+
+def export(
+    source: Path, target: Path, *, maps: tuple[str, ...] = (), edge_mm: float | None = None
+) -> list[str]:
+    """Writes a study or the folder of a run in the format that the name of `target` says; what a user should
+    know.
+
+    A study: `.csv` (all points), `.mat` (OpenEP, one map), `.vtu` (the surface of one map with its fields),
+    `.pts` (openCARP; the chamber, cut, repaired and with edges of `edge_mm`). A run: a folder (a case for
+    openCARP), `.vtu`. Raises `InputError` for others.
+    """
+    if (source / RESULT).is_file():
+        return _of_run(source, target)
+    study, kind = read_mapping(source), target.suffix.lower()
+    if kind == ".csv":
+        data = study.data(maps or None)
+        write_csv(target, data)
+        return [f"{int(data.valid.sum())} valid LATs of {data.maps} maps"]
+    name = _one(study, maps)
+    if kind == ".mat":
+        write_openep(target, study, name)
+        return [f"map {name!r}"]
+    surface = study.map(name).surface
+    if kind not in (".vtu", ".pts"):
+        raise InputError(
+            f"the file name {target.name} for a study", ".csv, .mat (OpenEP), .vtu or .pts (openCARP)",
+            "Choose one of these endings; a folder takes the result of a run",
+        )  # fmt: skip
+    if surface is None or not len(surface.triangles):
+        raise InputError(f"map {name!r} without a surface", "a map with its surface", "Choose another map")
+    if kind == ".vtu" and edge_mm is None:
+        write_mesh(target, surface.mesh(), surface.fields)
+        return [f"the surface of map {name!r} as it was exported, {len(surface.fields)} fields"]
+    heart = chamber(surface, edge_mm=1.0 if edge_mm is None else edge_mm)
+    write_mesh(target, heart.mesh, heart.fields if kind == ".vtu" else None)
+    return list(heart.lines)
+
+
+def _one(study: Study, maps: tuple[str, ...]) -> str:
+    if len(maps) == 1:
+        return study.map(maps[0]).name
+    if not maps and len(study.maps) == 1:
+        return study.maps[0].name
+    raise InputError(
+        f"{len(maps) or len(study.maps)} maps for a format that holds one",
+        f"one of {', '.join(repr(one.name) for one in study.maps)}", "Name it: --map NAME",
+    )  # fmt: skip
+
+
+def _of_run(source: Path, target: Path) -> list[str]:
+    result, case = read_vtkhdf(source / RESULT), load_case(source / "resolved.toml")
+    if target.suffix.lower() == ".vtu":
+        fixed = {k: v for k, v in result.point_data.items() if len(v) == len(result.mesh.points)}
+        write_mesh(target, result.mesh, fixed, result.cell_data)
+        return [f"{len(fixed)} arrays of the nodes"]
+    if target.suffix:
+        raise InputError(
+            f"the file name {target.name} for the result of a run", "a folder (openCARP) or .vtu",
+            "Choose one of the two",
+        )  # fmt: skip
+    return _opencarp(result, case, target)
+
+
+def _opencarp(result: Result, case: Case, target: Path) -> list[str]:
+    """One case for each map of a fit, on the clock of openCARP, which begins at 0."""
+    mesh, ionic = result.mesh, build.cells(case)
+    if result.cell_data.get("conduction_direction") is not None:
+        raise InputError(
+            "a fit of fibres, whose tensor turns from cell to cell", "a fit along known fibres",
+            "Export .vtu: the case for openCARP has one anisotropy ratio",
+        )  # fmt: skip
+    reference = build.diffusivity(case, ionic)
+    nodal = result.point_data.get(DIFFUSIVITY, np.full(len(mesh.points), reference))
+    along = np.exp(np.log(np.asarray(nodal, np.float64))[mesh.cells].mean(axis=1))
+    stimuli = _stimuli(result, case, float(ionic.speed(reference)))
+    lines, several = [], len(stimuli) > 1
+    begin = min(
+        float(np.min(one.onset, where=np.asarray(one.strength) > 0, initial=np.inf)) for one in stimuli
+    )
+    shift = min(begin, 0.0)
+    end = float(case.time.end_ms or 500.0) - shift
+    with new_folder(target) as made:
+        for k, stimulus in enumerate(stimuli):
+            error = write_opencarp_case(
+                made / f"map_{k + 1}" if several else made, mesh, along, ratio=case.tissue.anisotropy_ratio,
+                ionic=ionic, stimuli=_electrodes(stimulus, shift), end_ms=end, step_ms=case.time.step_ms,
+            )  # fmt: skip
+        lines.append(f"{len(stimuli)} case(s) for openCARP: openCARP +F case.par")
+        lines.append(f"Conductivities in classes, at most {100 * error:.2g} % from those fitted.")
+        if shift:
+            lines.append(
+                f"Times begin at 0 there: {-shift:.4g} ms are to be taken off to compare with the maps."
+            )
+        lines.append("openCARP was not run: compare one beat before you rely on it.")
+    return lines
+
+
+def _stimuli(result: Result, case: Case, speed: float) -> list[Stimulus]:
+    origin = np.asarray(result.point_data.get("original_node", np.arange(len(result.mesh.points))), int)
+    heart = build.Heart(result.mesh, origin, dict(result.point_data), [], [])
+    data = None
+    if any(one.kind == "map" for one in case.stimulus):
+        data, _ = build.mapping(case, heart)
+        data, _ = project(result.mesh, data)
+        # sources come from what the fit has seen
+        data = data.subset(split(
+            result.mesh, data, fit=case.map.fit_points or None, held_out=case.map.held_out_points,
+            patch_fraction=case.map.held_out_patch_fraction, seed=case.map.seed,
+        ).fit)  # fmt: skip
+    return [build.stimulus(case, one, heart, data, k, speed) for k, one in enumerate(case.stimulus)]
+
+
+def _electrodes(stimulus: Stimulus, shift: float) -> list[Electrode]:
+    """Nodes that begin within the same 0.1 ms are one electrode."""
+    found = []
+    for strength, onset, duration in zip(stimulus.strength, stimulus.onset, stimulus.duration, strict=True):
+        strength = np.asarray(strength, np.float64)
+        begin = np.round(np.asarray(onset, np.float64) - shift, 1)
+        for key in np.unique(begin[strength > 0]):
+            nodes = np.flatnonzero((strength > 0) & (begin == key))
+            found.append(Electrode(nodes, float(key), float(duration), float(strength[nodes].max())))
+    return found

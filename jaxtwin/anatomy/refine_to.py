@@ -1,0 +1,135 @@
+"""Refinement of a triangle surface where its edges are too long, and nowhere else."""
+
+import equinox as eqx
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Float, Int
+
+from .._results import InputError
+from .mesh import Mesh
+from .topology import edges_of_cells
+
+_MOST = 20_000_000  # cells: what a wrong unit asks for exceeds it by far
+
+
+class LocalRefinement(eqx.Module):
+    """A refined surface and where its nodes come from.
+
+    - `mesh`: the fine mesh; the coarse nodes come first and keep their indices.
+    - `parents`: (nodes, 3), coarse nodes. `weights`: (nodes, 3), their shares, not negative, sum 1: a fine
+      node lies in one coarse triangle, and its place there is sum_k weights_k x[parents_k].
+    - `cells`: (cells,), the coarse cell of each fine cell.
+    """
+
+    mesh: Mesh
+    parents: Int[np.ndarray, "nodes 3"]
+    weights: Float[np.ndarray, "nodes 3"]
+    cells: Int[np.ndarray, " cells"]
+
+    def carry(self, values: Float[np.ndarray, "coarse ..."]) -> Float[np.ndarray, "nodes ..."]:
+        """Values at coarse nodes, linearly interpolated to the fine ones; exact for linear fields.
+
+        Where a parent has no finite value, the others share its weight if they hold half of it or more;
+        otherwise the fine node has none either.
+        """
+        found = values[self.parents]
+        weights = self.weights.reshape(*self.weights.shape, *[1] * (values.ndim - 1))
+        known = np.isfinite(found) & (weights > 0)
+        share = np.where(known, weights, 0.0).sum(axis=1)
+        total = np.where(known, weights * np.where(known, found, 0.0), 0.0).sum(axis=1)
+        return np.divide(total, share, out=np.full_like(total, np.nan), where=share >= 0.5)
+
+
+def refine_to(mesh: Mesh, edge_mm: float) -> LocalRefinement:
+    """Split every edge longer than `edge_mm` at its middle, again and again, until there is none.
+
+    A triangle with one, two or three edges to split becomes two, three or four. Its longest edge is always
+    among them, because it is longer still, so that neighbours agree without further closure. The cut runs
+    from the middle of the longest edge to the corner opposite (Rivara 1984, doi 10.1002/nme.1620200412),
+    which keeps angles from falling below half of the smallest one at the start; with three edges to split
+    and no obtuse angle the triangle becomes four of its own shape. No node moves, so that the surface stays
+    what it was; most edges come out between half of `edge_mm` and all of it.
+
+    Regions and fibres are inherited, orientation is kept. Raises `InputError` for meshes that are not made
+    of triangles, and for an edge that is not positive or so short that the mesh would explode.
+    """
+    _check(mesh, edge_mm)
+    points, cells = mesh.points, mesh.cells.astype(np.int64)
+    origin = np.arange(len(cells))
+    share = sp.csr_matrix(sp.identity(len(points)))
+    while True:
+        edges, of_cell = edges_of_cells(cells)
+        long = np.linalg.norm(points[edges[:, 1]] - points[edges[:, 0]], axis=1) > edge_mm
+        if not long.any():
+            break
+        middle = np.full(len(edges), -1)
+        middle[long] = len(points) + np.arange(long.sum())
+        ends = edges[long]
+        points = np.concatenate([points, points[ends].mean(axis=1)])
+        share = sp.csr_matrix(sp.vstack([share, 0.5 * (share[ends[:, 0]] + share[ends[:, 1]])]))
+        cells, parent = _split(points, cells, middle[of_cell])
+        origin = origin[parent]
+    fine = Mesh(points, cells, mesh.fibres[origin], mesh.regions[origin])
+    parents, weights = _rows(share)
+    return LocalRefinement(fine, parents, weights, origin)
+
+
+def _split(points, cells, middle):
+    """Children of all cells and the cell of each. `middle`: (cells, 3), new nodes on edges 01 02 12, or -1.
+
+    Each cell is turned until its longest edge is 01; then m is the middle of that edge, and p, q those of
+    12 and 20.
+    """
+    corner = points[cells]
+    length = np.linalg.norm(corner - np.roll(corner, -1, axis=1), axis=2)  # edges 01, 12, 20
+    turn = (length.argmax(axis=1)[:, None] + np.arange(3)) % 3
+    a, b, c = np.take_along_axis(cells, turn, axis=1).T
+    m, p, q = np.take_along_axis(middle[:, [0, 2, 1]], turn, axis=1).T
+    with_p, with_q = p >= 0, q >= 0
+    both = with_p & with_q
+    # The four-sided rest between m and the corner opposite takes its shorter diagonal: m c or p q.
+    halfway = np.linalg.norm(points[p] - points[q], axis=1)
+    obtuse = np.linalg.norm(points[m] - points[c], axis=1) < halfway
+    templates = [
+        (m < 0, [(a, b, c)]),
+        ((m >= 0) & ~with_p & ~with_q, [(a, m, c), (m, b, c)]),
+        (with_p & ~with_q, [(a, m, c), (m, b, p), (m, p, c)]),
+        (with_q & ~with_p, [(a, m, q), (q, m, c), (m, b, c)]),
+        (both & obtuse, [(a, m, q), (q, m, c), (m, b, p), (m, p, c)]),
+        (both & ~obtuse, [(a, m, q), (m, b, p), (q, p, c), (m, p, q)]),
+    ]
+    children, parent = [], []
+    for which, parts in templates:
+        chosen = np.flatnonzero(which)
+        for part in parts:
+            children.append(np.stack(part, axis=1)[chosen])
+            parent.append(chosen)
+    parent = np.concatenate(parent)
+    order = np.argsort(parent, kind="stable")  # children stay where their parents were
+    return np.concatenate(children)[order], parent[order]
+
+
+def _rows(share):
+    """A sparse matrix of up to three entries in a row as two tables; spare places repeat the first entry."""
+    share.sort_indices()
+    count = np.diff(share.indptr)
+    place = share.indptr[:-1, None] + np.minimum(np.arange(3), count[:, None] - 1)
+    weights = np.where(np.arange(3) < count[:, None], share.data[place], 0.0)
+    parents = np.where(np.arange(3) < count[:, None], share.indices[place], share.indices[place[:, :1]])
+    return parents.astype(np.int64), weights
+
+
+def _check(mesh, edge_mm):
+    if mesh.corners != 3:
+        raise InputError(
+            f"a mesh whose cells have {mesh.corners} corners", "a surface of triangles",
+            "Use refine, which halves the edges of any mesh",
+        )  # fmt: skip
+    if not (np.isfinite(edge_mm) and edge_mm > 0):
+        raise InputError(f"an edge of {edge_mm} mm", "a length above 0", "Use 1 to 1.5 mm for an atrium")
+    cells = 4.0 / np.sqrt(3.0) * mesh.measures.sum() / edge_mm**2
+    if cells > _MOST:
+        raise InputError(
+            f"an edge of {edge_mm:g} mm, which needs {cells:.1g} triangles or more",
+            f"an edge that {_MOST:.0e} triangles can have", "Check the unit of the points, or lengthen it",
+        )  # fmt: skip

@@ -1,0 +1,82 @@
+"""A table of points as a study: CSV with the columns of `read_csv`."""
+
+import csv
+
+import numpy as np
+
+from .._results import InputError
+from .files import Files
+from .study import Map, Points, Study
+from .table import REQUIRED, read_csv
+
+SUFFIXES = ".csv", ".tsv", ".txt"
+
+
+def recognises(files: Files) -> bool:
+    """Whether there is a table whose header has the columns of positions and LATs."""
+    return bool(_tables(files))
+
+
+def _tables(files: Files) -> list[str]:
+    return [name for suffix in SUFFIXES for name in files.find(suffix) if _is_table(files.head(name, 8192))]
+
+
+def _is_table(head: bytes) -> bool:
+    """Whether the first line that says something is a header with the columns that are needed."""
+    for line in head.decode("utf-8-sig", "replace").splitlines():
+        if line.strip() and not line.startswith("#"):
+            separator = max(",;\t", key=line.count)
+            names = {name.strip().strip('"').strip().lower() for name in line.split(separator)}
+            return set(REQUIRED) <= names
+    return False
+
+
+def read(files: Files, identity: bool) -> Study:
+    """A map for each label in `map_id`, without a surface. Tables of a flat sheet get z = 0. `identity` keeps
+    the name of the file, where the table has no labels.
+
+    Raises `InputError` for what `read_csv` refuses, for several tables in one place, and for archives, which
+    have to be unpacked.
+    """
+    found = _tables(files)
+    if len(found) != 1:
+        raise InputError(
+            f"{files.path} with {len(found)} tables of points", "one table", "Give it by its name"
+        )
+    path = files.path / found[0] if files.path.is_dir() else files.path
+    if not path.is_file() or path.name != found[0].rpartition("/")[2]:
+        raise InputError(
+            f"{files.path}: {found[0]}, a table inside an archive", "the file itself",
+            "Unpack the archive and give the table by its name",
+        )  # fmt: skip
+    try:
+        data = read_csv(path)
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, which is no table ({error})", "one point on each line", "Save it as CSV again"
+        ) from error
+    files.read(found[0])  # its hash goes to the sources
+    positions = np.zeros((len(data.positions), 3))
+    positions[:, : data.positions.shape[1]] = data.positions
+    labelled = "map_id" in _header(files.head(found[0], 8192))
+    maps = []
+    for k, name in enumerate(data.names):
+        rows = np.flatnonzero(data.map_index == k)
+        outside = np.isfinite(data.lat_ms[rows]) & ~data.valid[rows]
+        reason = np.select(
+            [data.silent[rows], outside, np.isnan(data.lat_ms[rows])],
+            ["no activation seen", "outside the window of interest", "no LAT"], "",
+        )  # fmt: skip
+        points = Points(
+            positions[rows], lat_ms=data.lat_ms[rows], sigma_ms=data.sigma_ms[rows],
+            bipolar_mv=data.bipolar_mv[rows], unipolar_mv=data.unipolar_mv[rows], woi_ms=data.woi_ms[rows],
+            reason=reason.tolist(), ids=[str(row + 1) for row in rows],
+            more={"silent": data.silent[rows].astype(float)} if data.silent[rows].any() else {},
+        )  # fmt: skip
+        maps.append(Map((name or "map") if labelled or identity else "map", None, points))
+    return Study("table", "", tuple(maps), "", (*files.notes, *data.notes), files.sources)
+
+
+def _header(head: bytes) -> str:
+    lines = head.decode("utf-8-sig", "replace").splitlines()
+    return next((line.lower() for line in lines if line.strip() and not line.startswith("#")), "")
