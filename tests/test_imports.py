@@ -14,8 +14,14 @@ FREE = {"__init__", "__main__", "_cli"}  # these bind everything together and ma
 FENCES = {
     "blackjax": ["posterior/nuts.py"],
     "meshio": ["anatomy/*"],
-    "defusedxml": ["mapping/xml.py"],
-    "h5py": ["anatomy/*", "mapping/*", "twin/checkpoint.py", "view/vtkhdf.py"],
+    "defusedxml": ["mapping/formats/xml.py"],
+    "h5py": [
+        "anatomy/*",
+        "mapping/storage.py",
+        "mapping/formats/matlab73.py",
+        "twin/checkpoint.py",
+        "view/vtkhdf.py",
+    ],
     "numba": ["_compiled.py"],
     "optax": ["posterior/optimise.py"],
     "matplotlib": ["view/*"],

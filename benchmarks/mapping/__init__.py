@@ -9,6 +9,7 @@ BENCHMARKS = {
     "carto": carto,
     "round-trips": round_trips,
     "two-commands": two_commands,
+    "two-commands-no-fibres": lambda: two_commands(fibres=False),
     "large": large,
     "fuzz": fuzz,
 }

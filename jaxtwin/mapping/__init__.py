@@ -4,10 +4,9 @@ from .annotate import Annotation, annotate, annotated
 from .chamber import Chamber, chamber
 from .data import MappingData, project
 from .fibres import Fibres, carried_fibres, rule_fibres
+from .formats import read_mapping, write_openep
 from .opencarp_case import Electrode, OpenCarpCase, read_opencarp_case, write_opencarp_case
-from .openep import write_openep
 from .quality import Quality, assess
-from .read import read_mapping
 from .storage import read_study, write_study
 from .study import AbstractSignals, Map, Points, Signals, Study, Surface
 from .table import read_csv, write_csv

@@ -37,6 +37,7 @@ OPTIMISERS = "trust_region", "lbfgs"
 SOFT = 0.0, 1 / 3, 2 / 3  # of the way to its own sharpness the border of scar is in the first rounds
 EIKONAL_ITERATIONS = 10  # of one round
 EIKONAL_TOLERANCE = 2.0  # the next correction moves the minimum by more
+MOST_LOST = 0.5  # of the points: with fewer left to tell of the noise, all of the map is cheaply taken for it
 EXCITING = 4  # steps of one standard deviation, towards cells that conduct all beats
 
 Report = Callable[[int, Assessment], Any]
@@ -154,7 +155,7 @@ def weighed(
     captured = sum(
         int((course.reached & o.dense).sum()) for course, o in zip(courses, observations, strict=True)
     )
-    lost, level = min(used / max(captured, 1), 0.9), float(theta["noise"])
+    lost, level = min(used / max(captured, 1), MOST_LOST), float(theta["noise"])
     errors = [observation.mesh_error for observation in observations]
     if waves and twin.mesh_error is not None:
         fields = [twin.mesh_error.fields(wave) for wave in waves]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .._compiled import compiled
-from .._results import InputError
+from ..._compiled import compiled
+from ..._results import InputError
 from .files import Files
 
 MARK = b"ECG_Export"

@@ -15,9 +15,9 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from .._results import InputError
+from ..._results import InputError
+from ..study import Map, Points, Study, Surface
 from .files import Files
-from .study import Map, Points, Study, Surface
 from .xml import number, numbers, parse_xml
 
 PART = re.compile(r"(.*)\.(\d{3})", re.DOTALL)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import jaxtwin as jt
 from benchmarks.exports import csv_points as export
-from jaxtwin.mapping import csv_points, read_csv, write_csv
-from jaxtwin.mapping.files import Files
+from jaxtwin.mapping import read_csv, write_csv
+from jaxtwin.mapping.formats import csv_points
+from jaxtwin.mapping.formats.files import Files
 from jaxtwin.mapping.study import Study
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .._results import InputError
-from .data import SENTINEL
+from ..._results import InputError
+from ..data import SENTINEL
+from ..study import Map, Points, Signals, Study, Surface
 from .files import Files
-from .study import Map, Points, Signals, Study, Surface
 
 TABLE = "lat_points.csv"
 RATE_HZ = 500.0

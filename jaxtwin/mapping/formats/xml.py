@@ -7,7 +7,7 @@ import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from .._results import InputError
+from ..._results import InputError
 from .files import Files
 
 MOST = 2**29  # bytes

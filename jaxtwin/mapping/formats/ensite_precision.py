@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from .._results import InputError
+from ..._results import InputError
+from ..study import Map, Points, Signals, Study
 from .ensite_surface import (
     MOST_HEADS,
     channel,
@@ -32,7 +33,6 @@ from .ensite_surface import (
     value,
 )
 from .files import Files
-from .study import Map, Points, Signals, Study
 
 MOST_BYTES = 2**27  # of one file; the system starts a new one after about 20 MB
 MOST_LINES = 2_000_000

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import jaxtwin as jt
 from benchmarks.exports import kodex as export
-from jaxtwin.mapping import kodex
-from jaxtwin.mapping.files import Files
+from jaxtwin.mapping.formats import kodex
+from jaxtwin.mapping.formats.files import Files
 from jaxtwin.mapping.study import Study
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import jaxtwin as jt
 from benchmarks.exports import ensite_precision as made_up
-from jaxtwin.mapping import ensite_precision as reader
-from jaxtwin.mapping import ensite_surface, ensite_x
-from jaxtwin.mapping.files import Files
+from jaxtwin.mapping.formats import ensite_precision as reader
+from jaxtwin.mapping.formats import ensite_surface, ensite_x
+from jaxtwin.mapping.formats.files import Files
 from jaxtwin.mapping.storage import read_study, write_study
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from .._results import InputError
+from ..._results import InputError
 
 MOST_FILES = 1_000_000
 MOST_TEXT = 2**30  # bytes of one file that is read whole

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import jaxtwin as jt
 from benchmarks.exports import rhythmia as export
-from jaxtwin.mapping import rhythmia
-from jaxtwin.mapping.files import Files
+from jaxtwin.mapping.formats import rhythmia
+from jaxtwin.mapping.formats.files import Files
 from jaxtwin.mapping.study import Study
 
 

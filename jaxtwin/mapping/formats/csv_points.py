@@ -4,10 +4,10 @@ import csv
 
 import numpy as np
 
-from .._results import InputError
+from ..._results import InputError
+from ..study import Map, Points, Study
+from ..table import REQUIRED, read_csv
 from .files import Files
-from .study import Map, Points, Study
-from .table import REQUIRED, read_csv
 
 SUFFIXES = ".csv", ".tsv", ".txt"
 

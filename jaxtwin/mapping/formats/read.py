@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from .._results import InputError
+from ..._results import InputError
+from ..storage import ours, read_study
+from ..study import Study
 from . import carto, csv_points, ensite_precision, ensite_x, kodex, openep, rhythmia, vtk_surface
 from .files import Files
-from .storage import ours, read_study
-from .study import Study
 
 # those with a mark of their own before those that are told by little
 READERS = carto, ensite_precision, ensite_x, rhythmia, openep, kodex, vtk_surface, csv_points

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float
 
-from .._results import InputError
+from ..._results import InputError
+from ..study import Map, Points, Signals, Study
 from .ensite_surface import (
     MOST_HEADS,
     channel,
@@ -32,7 +33,6 @@ from .ensite_surface import (
     value,
 )
 from .files import Files
-from .study import Map, Points, Signals, Study
 
 MOST_BYTES = 2**27  # of a table of points
 MOST_LINE = 2**22  # bytes

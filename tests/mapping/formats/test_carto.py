@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import jaxtwin as jt
 from benchmarks.exports import carto as made_up
-from jaxtwin.mapping.files import Files
-from jaxtwin.mapping.read import read_mapping
+from jaxtwin.mapping.formats.files import Files
+from jaxtwin.mapping.formats.read import read_mapping
 from jaxtwin.mapping.storage import write_study
 
 

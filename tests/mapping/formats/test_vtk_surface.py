@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import jaxtwin as jt
 from benchmarks.exports import vtk_surface as export
 from jaxtwin.anatomy import slab, write_mesh
-from jaxtwin.mapping import vtk_surface
-from jaxtwin.mapping.files import Files
+from jaxtwin.mapping.formats import vtk_surface
+from jaxtwin.mapping.formats.files import Files
 from jaxtwin.mapping.study import Study
 
 

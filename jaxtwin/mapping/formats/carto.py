@@ -9,10 +9,10 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from .._results import InputError
+from ..._results import InputError
+from ..study import AbstractSignals, Map, Points, Signals, Study, Surface
 from . import carto_mesh, carto_signals
 from .files import Files
-from .study import AbstractSignals, Map, Points, Signals, Study, Surface
 from .xml import number, numbers, parse_xml, read_xml
 
 MISSING = -10_000.0  # of a LAT, relative to the reference: the annotation itself is this plus the reference

@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 import numpy as np
 from jaxtyping import Float
 
-from .._results import InputError
+from ..._results import InputError
+from ..study import Map, Surface
 from .files import Files
-from .study import Map, Surface
 from .xml import parse_xml
 
 HEAD = 8192  # bytes, in which a file says what it is

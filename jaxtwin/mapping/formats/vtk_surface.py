@@ -4,11 +4,11 @@ import re
 
 import numpy as np
 
-from .._results import InputError
-from ..anatomy import MeshFile, read_mesh
-from .data import SENTINEL
+from ..._results import InputError
+from ...anatomy import MeshFile, read_mesh
+from ..data import SENTINEL
+from ..study import Map, Study, Surface
 from .files import Files
-from .study import Map, Study, Surface
 
 SUFFIXES = ".vtk", ".vtp", ".vtu", ".pts"
 # names of arrays of LATs, plain, those that say most first

@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 
-from .._files import parse_numbers
-from .._results import InputError
+from ..._files import parse_numbers
+from ..._results import InputError
+from ..study import Surface
 from .files import Files
-from .study import Surface
 
 MARK = b"#TriangulatedMeshVersion"
 INACTIVE = -1_000_000  # group of vertices and triangles that were deleted and are still listed

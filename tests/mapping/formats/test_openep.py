@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import jaxtwin as jt
 from benchmarks.exports import openep as export
-from jaxtwin.mapping import openep
-from jaxtwin.mapping.files import Files
+from jaxtwin.mapping.formats import matlab5, openep, write_openep
+from jaxtwin.mapping.formats.files import Files
 from jaxtwin.mapping.study import Map, Points, Signals, Study, Surface
 
 VERSIONS = pytest.mark.parametrize("version", ["5", "7.3"])
@@ -273,8 +273,8 @@ def test_hostile_files_of_version_73_are_refused(tmp_path, harm):
 
 
 def test_a_variable_that_grows_without_measure_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(openep, "LARGE", 2000)
-    monkeypatch.setattr(openep, "MOST_EXPANSION", 1)
+    monkeypatch.setattr(matlab5, "LARGE", 2000)
+    monkeypatch.setattr(matlab5, "MOST_EXPANSION", 1)
     export.make(tmp_path)
     with pytest.raises(jt.InputError, match="grows to more than"):
         study_of(tmp_path)
@@ -282,7 +282,7 @@ def test_a_variable_that_grows_without_measure_is_refused(tmp_path, monkeypatch)
 
 def test_arrays_deep_inside_each_other_are_refused(tmp_path):
     deep = np.zeros((1, 1))
-    for _ in range(openep.DEEPEST + 5):
+    for _ in range(matlab5.DEEPEST + 5):
         cell = np.empty((1, 1), object)
         cell[0, 0] = deep
         deep = cell
@@ -316,7 +316,7 @@ def test_files_that_matlab_wrote():
             found = scipy.io.loadmat(file)
         for name, wanted in found.items():
             if isinstance(wanted, np.ndarray) and wanted.dtype.kind in "biuf":
-                renamed = openep._Level5(content, file)
+                renamed = matlab5.Level5(content, file)
                 own = renamed.name
                 renamed.name = lambda data, at, own=own, name=name: (
                     "userdata" if own(data, at) == name else ""
@@ -382,12 +382,12 @@ def alike(one: Map, other: Map) -> None:
 
 def test_what_we_write_comes_back(tmp_path):
     study = small_study()
-    openep.write_openep(tmp_path / "s.mat", study, "sinus µ")
+    write_openep(tmp_path / "s.mat", study, "sinus µ")
     found = study_of(tmp_path)
     alike(found.maps[0], study.maps[0])
     again = tmp_path / "again"
     again.mkdir()
-    openep.write_openep(again / "s.mat", found)
+    write_openep(again / "s.mat", found)
     alike(study_of(again).maps[0], study.maps[0])
 
 
@@ -395,14 +395,14 @@ def test_maps_of_parts_come_back(tmp_path):
     """Without a surface, without waveforms (and then without a clock), without points."""
     for surface, signals, name in ((False, True, "sinus µ"), (True, False, "sinus µ"), (True, True, "paced")):
         study = small_study(surface, signals)
-        openep.write_openep(tmp_path / "s.mat", study, name)
+        write_openep(tmp_path / "s.mat", study, name)
         wanted = study.map(name)
         alike(study_of(tmp_path).maps[0], wanted)
 
 
 def test_a_read_data_set_can_be_written_and_read_by_scipy(tmp_path):
     truth = export.make(tmp_path / "a")
-    openep.write_openep(tmp_path / "b.mat", study_of(tmp_path / "a"))
+    write_openep(tmp_path / "b.mat", study_of(tmp_path / "a"))
     with Files(tmp_path / "b.mat") as files:
         alike(openep.read(files, False).maps[0], study_of(tmp_path / "a").maps[0])
     found = scipy.io.loadmat(tmp_path / "b.mat", simplify_cells=True)["userdata"]
@@ -419,20 +419,18 @@ def test_a_read_data_set_can_be_written_and_read_by_scipy(tmp_path):
 def test_what_cannot_be_written(tmp_path):
     study = small_study()
     with pytest.raises(jt.InputError, match="2 maps"):
-        openep.write_openep(tmp_path / "s.mat", study)
+        write_openep(tmp_path / "s.mat", study)
     with pytest.raises(jt.InputError, match="no map 'x'"):
-        openep.write_openep(tmp_path / "s.mat", study, "x")
+        write_openep(tmp_path / "s.mat", study, "x")
     with pytest.raises(jt.InputError, match="folder that exists"):
-        openep.write_openep(tmp_path / "no" / "s.mat", study, "paced")
+        write_openep(tmp_path / "no" / "s.mat", study, "paced")
     other = Signals.of_array([1], ("V1",), np.zeros((1, 9, 1)), rate_hz=1000.0)
     one = Map("m", None, study.maps[0].points, (*study.maps[0].signals, other))
     with pytest.raises(jt.InputError, match="one rate"):
-        openep.write_openep(tmp_path / "s.mat", Study("x", "1", (one,)))
+        write_openep(tmp_path / "s.mat", Study("x", "1", (one,)))
     long = Signals([0], ("V1",), rate_hz=1000.0, samples=10**8, gain_mv=1.0, read=lambda trace: np.zeros(1))
     with pytest.raises(jt.InputError, match="2 GB"):
-        openep.write_openep(
-            tmp_path / "s.mat", Study("x", "1", (Map("m", None, study.maps[0].points, (long,)),))
-        )
+        write_openep(tmp_path / "s.mat", Study("x", "1", (Map("m", None, study.maps[0].points, (long,)),)))
     assert not list(tmp_path.iterdir())
 
 

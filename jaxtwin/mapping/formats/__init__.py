@@ -1,0 +1,10 @@
+"""Readers of what mapping systems export, one file for each format, and what they share.
+
+A reader has `recognises(files)` and `read(files, identity)`, which returns a `Study`.
+"""
+
+from .files import Files
+from .openep_out import write_openep
+from .read import read_mapping
+
+__all__ = ["Files", "read_mapping", "write_openep"]
