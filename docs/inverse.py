@@ -112,12 +112,24 @@ def real(results: dict[str, Any]) -> str:
                 for name in ("radial_basis", "gaussian_process", "isotropic_speed")
             ]
             rows.append((key.removeprefix("real-"), where, *(f"{e:.2f}" for e in errors)))
+    most = results.get(RUN.format("real-500"), {}).get("runs", [])[:4]
+    own, other = (
+        sum(run[key]["held_out_patch"]["rmse_ms"] for run in runs)
+        for key, runs in (("twin", most), ("radial_basis", [run["baselines"] for run in most]))
+    )
+    without = own / other if other else float("nan")
     head = ("training points", "held out", "twin, ms", "radial basis functions", "Gaussian process",
             "one speed")  # fmt: skip
     return (
         "\n## Problem E: a real map of an atrium, parts of it held out\n\n"
-        "Means of five random splits. The vendor interpolated this map: points between those of a fit\n"
-        "are what interpolation of the same kind returns. On the patch there is nothing to interpolate.\n\n"
+        "Means of five random splits. The vendor interpolated this map: points between those of a fit are\n"
+        "what interpolation of the same kind returns; radial basis functions pass through its training\n"
+        "points to 0.35 ms. On the patch there is nothing to interpolate. The patch of the fifth split\n"
+        "hides the source: the earliest time in it is 20 ms, outside 32 ms, and a wave that is started from\n"
+        "the earliest points that are known runs through the patch the wrong way. A source fitted to the\n"
+        "earliest tenth of the points lies 14 mm off, since tissue there conducts at 1.4 mm/ms and more,\n"
+        "and is found where there is none in the fourth split. Without the fifth, with 500 points, the\n"
+        f"error on the patch is {without:.2f} of that of radial basis functions.\n\n"
     ) + table(head, rows)
 
 

@@ -6,6 +6,9 @@ follows: on a damaged file HDF5 itself may not come to an end, so that damage is
 
 import hashlib
 import json
+import os
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ FORMAT = "jaxtwin study 1"
 HEAD = 512  # bytes
 MOST = 200_000_000  # numbers of one array that is read whole
 CHUNK = 2**20  # bytes
+AHEAD = 4  # chunks that are read ahead
 
 
 def write_study(path: str | Path, study: Study, report=lambda done, traces: None) -> None:
@@ -94,16 +98,30 @@ def _stream(group: h5py.Group, signals: AbstractSignals, kind: np.dtype, report)
     row = max(signals.samples * len(signals.channels) * kind.itemsize, 1)
     chunk = (max(1, min(CHUNK // row, shape[0])), *shape[1:]) if all(shape) else None
     target = group.create_dataset("values", shape, kind, chunks=chunk)
-    step = chunk[0] if chunk else 1
-    for first in range(0, len(signals.rows), step):
-        values = np.stack(
-            [signals.raw(trace) for trace in range(first, min(first + step, len(signals.rows)))]
-        )
-        narrow = values.astype(kind)
-        if kind.kind == "i" and not (narrow == values).all():
-            return False
-        target[first : first + step] = narrow
-        report(min(first + step, len(signals.rows)))
+    step, count = (chunk[0] if chunk else 1), len(signals.rows)
+
+    def narrowed(first: int) -> tuple[np.ndarray, bool]:
+        rows = range(first, min(first + step, count))
+        found = np.empty((len(rows), *shape[1:]), kind)
+        whole = True
+        for k, trace in enumerate(rows):
+            values = signals.raw(trace)
+            found[k] = values.astype(kind)
+            whole &= kind.kind != "i" or bool((found[k] == values).all())
+        return found, whole
+
+    # the next chunks are read while one is written, on as many threads as there are cores
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        ahead = deque(pool.submit(narrowed, first) for first in range(0, min(AHEAD * step, count), step))
+        for first in range(0, count, step):
+            values, whole = ahead.popleft().result()
+            if first + AHEAD * step < count:
+                ahead.append(pool.submit(narrowed, first + AHEAD * step))
+            if not whole:
+                pool.shutdown(cancel_futures=True)
+                return False
+            target[first : first + step] = values
+            report(min(first + step, count))
     return True
 
 

@@ -70,7 +70,7 @@ def read_trace(files: Files, name: str, head: Head) -> np.ndarray:
     if len(content) > MOST:
         raise InputError(f"{files.path}: {name} with more than {MOST} bytes", "one point", "Check what it is")
     text = np.frombuffer(content, np.uint8)[head.begin :]
-    values, bad = _table(text, channels, content.count(b"\n") + 1)
+    values, bad = _table(text, channels)
     if bad >= 0:
         raise InputError(
             f"{files.path}: {name} line {head.line + 1 + bad}, which does not hold {channels} whole numbers",
@@ -80,7 +80,7 @@ def read_trace(files: Files, name: str, head: Head) -> np.ndarray:
 
 
 @compiled
-def _table(text, channels, lines):
+def _table(text, channels):
     """Numbers of a table, and the first line that is none (-1: all are). In lines as long as the first, with
     numbers at the same places, blanks between are looked at only at their ends."""
     size = text.size
@@ -97,7 +97,8 @@ def _table(text, channels, lines):
                 starts[found] = i
             found += 1
         before = blank
-    values = np.zeros((lines, channels), np.int32)
+    # a number takes two bytes at least; memory that is not written is not taken
+    values = np.empty((size // (2 * channels) + 1, channels), np.int32)
     row, at = 0, 0
     while at < size:
         end = at + width - 1
@@ -139,7 +140,7 @@ def _table(text, channels, lines):
                 return values[:0], row
         row += 1
         at = end + 1
-    return values[:row], -1
+    return values[:row].copy(), -1
 
 
 @compiled
