@@ -40,6 +40,7 @@ from .case import (
 Say = Callable[[str], None]
 HELD_OUT = 0.2  # of the points of all maps, kept for validation
 MODES = 300
+DISCREPANCY_MS = 3.0  # of real maps beside any model: fibres, thickness and rhythm are never known
 ANISOTROPY = 4.0  # conductivity along over across fibres, where there are fibres
 
 
@@ -117,7 +118,10 @@ def make_study_case(
         tissue=TissueCase(speed_mm_per_ms=0.7, anisotropy_ratio=ratio),
         stimulus=[StimulusCase(kind="map") for _ in data.names], time=TimeCase(),
         map=MapCase(file=file, maps=data.names, held_out_points=int(HELD_OUT * points)),
-        fit=FitCase(scar=len(data.names) > 1, modes=min(MODES, len(mesh.points) // 3)), output=OutputCase(),
+        fit=FitCase(
+            scar=len(data.names) > 1, modes=min(MODES, len(mesh.points) // 3), discrepancy_ms=DISCREPANCY_MS
+        ),
+        output=OutputCase(),
     )  # fmt: skip
     write_mesh(folder / "heart.vtu", mesh, heart.fields)
     with atomic_write(folder / "case.toml") as stream:
