@@ -66,13 +66,18 @@ def round_trips() -> dict[str, Any]:
             back = read_mesh(Path(made) / "heart.pts", "um").mesh
             surface = stored.maps[0].surface
             mesh = chamber(surface, edge_mm=EDGES[folder]).mesh
-            same = np.array_equal(surface.points, study.maps[0].surface.points)
+            read = study.maps[0].surface
+            same = all(
+                np.array_equal(getattr(surface, part), getattr(read, part))
+                for part in ("points", "triangles", "regions", "fibres")
+            )
             # float32 has 24 bits of the largest coordinate
             scale = np.abs(mesh.points).max()
             found[folder] = {
                 "nodes": len(surface.points), "refined_nodes": len(mesh.points), "problems": len(problems),
                 "longest_edge_mm": float(mesh.edge_lengths.max()),
-                "stored_as_read": bool(same), "cells_equal": bool(np.array_equal(mesh.cells, back.cells)),
+                "stored_as_read": bool(same),
+                "fibres": surface.fibres is not None, "cells_equal": bool(np.array_equal(mesh.cells, back.cells)),
                 "largest_difference": float(np.abs(back.points - mesh.points).max() / scale)
                 if back.points.shape == mesh.points.shape else 1.0,
                 "fibre_difference": float(np.abs(back.fibres - mesh.fibres).max())

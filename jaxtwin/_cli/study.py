@@ -102,7 +102,7 @@ def make_study_case(
     heart = chamber(bearer.surface, edge_mm=edge_mm)
     for line in heart.lines:
         say(line)
-    mesh, ratio = heart.mesh, 1.0
+    mesh, ratio = heart.mesh, 1.0 if bearer.surface.fibres is None else ANISOTROPY
     if fibres:
         found = (
             rule_fibres(mesh, heart.rings)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .._results import InputError
+from ..anatomy.fibres import place_fibres
 from ..anatomy.mesh import Mesh
 from ..anatomy.openings import Cut, Opening, cut, cut_at, openings
 from ..anatomy.quality import stiffness_bound
@@ -19,7 +20,8 @@ from .study import Surface
 class Chamber:
     """A chamber ready for computation, and what was done to the surface it comes from.
 
-    - `mesh`: fibres are a placeholder until some are given (see `rule_fibres`); regions as the surface's.
+    - `mesh`: fibres and regions are those of the surface; without fibres a placeholder, laid into the cells,
+      until some are given (see `rule_fibres`).
     - `fields`: name -> (nodes,), the fields of the surface on the nodes of the mesh, NaN where unknown.
     - `rings`: the openings, the longest first.
     - `lines`: the report, one sentence each.
@@ -97,6 +99,8 @@ def chamber(
     steps.append(clean)
     lines += clean.report.lines()[1:]
     mesh = steps[-1].mesh
+    # mending turns cells a little
+    mesh = Mesh(mesh.points, mesh.cells, place_fibres(mesh.points, mesh.cells, mesh.fibres)[0], mesh.regions)
     rings, longer = openings(mesh), int((mesh.edge_lengths > edge_mm).sum())
     lines.append(_sizes("The mesh", mesh))
     if longer:

@@ -75,6 +75,9 @@ def _write(file: h5py.File, study: Study, report) -> None:
 
 def _write_surface(group: h5py.Group, surface: Surface) -> None:
     group["points"], group["triangles"], group["cut_out"] = surface.points, surface.triangles, surface.cut_out
+    group["regions"] = surface.regions
+    if surface.fibres is not None:
+        group["fibres"] = surface.fibres
     for name, values in surface.fields.items():
         group[f"fields/{name}"] = values
 
@@ -162,6 +165,8 @@ def _read_map(path: Path, group: h5py.Group) -> Map:
         surface = Surface(
             _array(path, found, "points", "f"), _array(path, found, "triangles", "iu").astype(np.int64),
             cut_out=_array(path, found, "cut_out", "b"),
+            regions=_array(path, found, "regions", "iu"),
+            fibres=_array(path, found, "fibres", "f") if "fibres" in found else None,
             fields={name: _array(path, fields, name, "f") for name in _names(fields)},
         )  # fmt: skip
     found = _group(path, group, "points")

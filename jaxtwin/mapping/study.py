@@ -23,6 +23,8 @@ class Surface:
       "unipolar_mv", "impedance_ohm", "force_g"; NaN where it has none. With the unit in the name, where
       known.
 
+    - `fibres`: (cells, 3), unit vectors, None where there are none. `regions`: (cells,), tags of the tissue.
+
     Raises `InputError` for points that are not finite and triangles that point outside of them.
     """
 
@@ -30,13 +32,29 @@ class Surface:
     triangles: Int[np.ndarray, "cells 3"]
     cut_out: Bool[np.ndarray, " cells"]
     fields: dict[str, Float[np.ndarray, " nodes"]]
+    fibres: Float[np.ndarray, "cells 3"] | None
+    regions: Int[np.ndarray, " cells"]
 
-    def __init__(self, points, triangles, *, cut_out=None, fields: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        points,
+        triangles,
+        *,
+        cut_out=None,
+        fields: dict[str, Any] | None = None,
+        fibres=None,
+        regions=None,
+    ):
         self.points = np.array(points, np.float64).reshape(-1, 3)
         self.triangles = np.array(triangles, np.int64).reshape(-1, 3)
         self.cut_out = np.zeros(len(self.triangles), bool) if cut_out is None else np.array(cut_out, bool)
         if self.cut_out.shape != (len(self.triangles),):
             raise _unequal("cut_out", self.cut_out.shape, (len(self.triangles),))
+        count = len(self.triangles)
+        self.fibres = None if fibres is None else _column("fibres", fibres, (count, 3))
+        self.regions = np.zeros(count, np.int32) if regions is None else np.array(regions, np.int32)
+        if self.regions.shape != (count,):
+            raise _unequal("regions", self.regions.shape, (count,))
         shape = (len(self.points),)
         self.fields = {name: _column(name, values, shape) for name, values in (fields or {}).items()}
         bad = ~np.isfinite(self.points).all(axis=1)
@@ -53,8 +71,8 @@ class Surface:
             )  # fmt: skip
 
     def mesh(self) -> Mesh:
-        """All triangles as a mesh, with region 1 where they are cut out."""
-        return Mesh(self.points, self.triangles, regions=self.cut_out.astype(np.int32))
+        """All triangles as a mesh; fibres are a placeholder where there are none."""
+        return Mesh(self.points, self.triangles, self.fibres, self.regions)
 
 
 NUMBERS = (

@@ -17,7 +17,12 @@ def small_study(values=None) -> Study:
     random = np.random.default_rng(0)
     nodes = random.normal(size=(5, 3))
     surface = Surface(
-        nodes, [[0, 1, 2], [2, 3, 4]], cut_out=[False, True], fields={"lat_ms": [1.0, np.nan, 3.0, 4.0, 5.0]}
+        nodes,
+        [[0, 1, 2], [2, 3, 4]],
+        cut_out=[False, True],
+        fibres=np.eye(3)[:2],
+        regions=[4, 7],
+        fields={"lat_ms": [1.0, np.nan, 3.0, 4.0, 5.0]},
     )
     points = Points(
         random.normal(size=(4, 3)), lat_ms=[10.0, np.nan, 12.0, 13.0], reason=["", "no LAT", "", "µ"],
@@ -43,7 +48,7 @@ def same(one, other) -> None:
     for a, b in zip(one.maps, other.maps, strict=True):
         assert (a.name, a.notes, a.surface is None) == (b.name, b.notes, b.surface is None)
         if a.surface is not None:
-            for name in ("points", "triangles", "cut_out"):
+            for name in ("points", "triangles", "cut_out", "fibres", "regions"):
                 np.testing.assert_array_equal(getattr(a.surface, name), getattr(b.surface, name))
             np.testing.assert_equal(a.surface.fields, b.surface.fields)
         np.testing.assert_equal(a.points.columns(), b.points.columns())

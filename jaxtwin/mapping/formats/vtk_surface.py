@@ -72,7 +72,11 @@ def read(files: Files, identity: bool) -> Study:
         )  # fmt: skip
     notes: list[str] = [each for each in mesh.notes if each.startswith("points taken as")]
     fields = _fields(mesh, notes)
-    surface = Surface(mesh.mesh.points, mesh.mesh.cells, fields=fields)
+    placeholder = any("placeholder" in note for note in mesh.notes)
+    surface = Surface(
+        mesh.mesh.points, mesh.mesh.cells, fields=fields, regions=mesh.mesh.regions,
+        fibres=None if placeholder else mesh.mesh.fibres,
+    )  # fmt: skip
     label = path.stem if identity else "map"
     version = "openCARP" if path.suffix == ".pts" else "VTK"
     one = Map(label, surface, notes=tuple(notes))
