@@ -77,7 +77,8 @@ def round_trips() -> dict[str, Any]:
                 "nodes": len(surface.points), "refined_nodes": len(mesh.points), "problems": len(problems),
                 "longest_edge_mm": float(mesh.edge_lengths.max()),
                 "stored_as_read": bool(same),
-                "fibres": surface.fibres is not None, "cells_equal": bool(np.array_equal(mesh.cells, back.cells)),
+                "fibres": surface.fibres is not None,
+                "cells_equal": bool(np.array_equal(mesh.cells, back.cells)),
                 "largest_difference": float(np.abs(back.points - mesh.points).max() / scale)
                 if back.points.shape == mesh.points.shape else 1.0,
                 "fibre_difference": float(np.abs(back.fibres - mesh.fibres).max())
