@@ -1,5 +1,9 @@
 """What a user is told when something cannot be done: what was got, what was wanted, what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 
 class InputError(ValueError):
     """Input that cannot be used. The command line prints it as one paragraph and exits with 2.
@@ -10,6 +14,17 @@ class InputError(ValueError):
     def __init__(self, got: str, wanted: str, do: str):
         self.got, self.wanted, self.do = got, wanted, do
         super().__init__(f"Got {got}. Wanted {wanted}. {do}.")
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Errors of input inside the block name this file, where they do not yet."""
+    try:
+        yield
+    except InputError as error:
+        if Path(path).name in error.got:
+            raise
+        raise InputError(f"{path}: {error.got}", error.wanted, error.do) from error
 
 
 class SolveError(RuntimeError):

@@ -20,7 +20,7 @@ READERS = {
 }  # fmt: skip
 
 
-def _made(name: str, folder: Path, how: dict[str, Any]) -> Path:
+def export(name: str, folder: Path, how: dict[str, Any]) -> Path:
     """A whole export; where it is."""
     folder.mkdir()
     if name == "study":  # our own file
@@ -84,9 +84,9 @@ def _reader(name: str, how: dict[str, Any], count: int, seed: int) -> dict[str, 
     outcome = {"files": 0, "read": 0, "refused": 0, "crashed": 0, "hung": 0, "slowest_s": 0.0}
     first: list[str] = []
     with tempfile.TemporaryDirectory() as base:
-        place = _made(name, Path(base) / "export", how)
+        place = export(name, Path(base) / "export", how)
         originals = {path: path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()}
-        everything: Callable[[], Any] = lambda: _all_of(read_mapping(place if len(originals) > 1 else only))  # noqa: E731
+        everything: Callable[[], Any] = lambda: all_of(read_mapping(place if len(originals) > 1 else only))  # noqa: E731
         only = next(iter(originals))
         for _ in range(count):
             path = list(originals)[int(random.integers(0, len(originals)))]
@@ -111,7 +111,7 @@ def _reader(name: str, how: dict[str, Any], count: int, seed: int) -> dict[str, 
     return outcome | {"errors": first[:5]}
 
 
-def _all_of(study) -> None:
+def all_of(study) -> None:
     """What was read makes sense: sizes fit, positions are finite, waveforms can be read."""
     import numpy as np
 

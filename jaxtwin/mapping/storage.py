@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from .._files import atomic_write, read_bytes
-from .._results import InputError
+from .._results import InputError, naming
 from .study import NUMBERS, TEXTS, AbstractSignals, Map, Points, Signals, Study, Surface
 
 FORMAT = "jaxtwin study 1"
@@ -143,7 +143,7 @@ def read_study(path: str | Path) -> Study:
         if head[3:] != ["sha256", _hash(stream)]:
             raise _refused(path, "what it holds has changed since it was written")
     try:
-        with h5py.File(path) as file:
+        with naming(path), h5py.File(path) as file:
             if file.attrs.get("format") != FORMAT:
                 raise _refused(path, f"format {str(file.attrs.get('format'))[:40]!r}")
             names = sorted(_group(path, file, "maps")) if "maps" in file else []

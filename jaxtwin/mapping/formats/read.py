@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ..._results import InputError
+from ..._results import InputError, naming
 from ..storage import ours, read_study
 from ..study import Study
 from . import carto, csv_points, ensite_precision, ensite_x, kodex, openep, rhythmia, vtk_surface
@@ -26,15 +26,14 @@ def read_mapping(path: str | Path, *, identity: bool = False) -> Study:
     path = Path(path)
     if ours(path):
         return read_study(path)
-    files = Files(path)
-    for reader in READERS:
-        if reader.recognises(files):
-            return reader.read(files, identity)
+    with naming(path):
+        files = Files(path)
+        for reader in READERS:
+            if reader.recognises(files):
+                return reader.read(files, identity)
+    such_as = f"{len(files.names)} files, such as {files.names[0][:60]}" if files.names else "it is empty"
     raise InputError(
-        f"{path}, in which no known export was found"
-        + (
-            f" ({len(files.names)} files, such as {files.names[0][:60]})" if files.names else " (it is empty)"
-        ),
+        f"{path}, in which no known export was found ({such_as})",
         "CARTO 3, EnSite Precision or X, Rhythmia, Kodex, OpenEP, a VTK surface or a CSV table",
         "Give the folder or zip of the whole export, not a part of it",
     )

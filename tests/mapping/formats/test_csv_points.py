@@ -1,14 +1,9 @@
 """Tables of points as studies, and back as tables."""
 
-import tempfile
 import zipfile
-from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import jaxtwin as jt
 from benchmarks.exports import csv_points as export
@@ -99,24 +94,4 @@ def test_other_tables_are_not_recognised(tmp_path):
     with Files(tmp_path) as files:
         assert not csv_points.recognises(files)
         with pytest.raises(jt.InputError, match="0 tables"):
-            csv_points.read(files, False)
-
-
-@pytest.fixture(scope="module")
-def content(tmp_path_factory) -> bytes:
-    folder = tmp_path_factory.mktemp("whole")
-    export.make(folder)
-    (file,) = folder.iterdir()
-    return file.read_bytes()
-
-
-@settings(deadline=None, max_examples=60)
-@given(data=st.data())
-def test_damage_is_refused_or_harmless(content, data):
-    changed = bytearray(content)
-    for _ in range(data.draw(st.integers(1, 4))):
-        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "map.csv").write_bytes(changed)
-        with Files(folder) as files, suppress(jt.InputError):
             csv_points.read(files, False)

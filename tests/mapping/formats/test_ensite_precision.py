@@ -5,8 +5,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import jaxtwin as jt
 from benchmarks.exports import ensite_precision as made_up
@@ -280,29 +278,3 @@ def test_legends_and_quantities():
         "CFE Mean": "cfe_mean", "": "map_data",
     }.items():  # fmt: skip
         assert ensite_surface._quantity(start + text) == name
-
-
-@pytest.fixture(scope="module")
-def contents(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("precision")
-    made_up.make(folder, points=5, samples=10)
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_damaged_bytes_give_a_study_or_an_error(tmp_path, contents, data):
-    name = data.draw(st.sampled_from(sorted(contents)))
-    content = bytearray(contents[name])
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(content) - 1))
-        content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    for each, whole in contents.items():
-        (tmp_path / each).write_bytes(bytes(content) if each == name else whole)
-    try:
-        study = read(tmp_path)
-        for one in study.maps:
-            for signals in one.signals:
-                signals.raw(0)
-    except jt.InputError:
-        pass

@@ -5,8 +5,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import jaxtwin as jt
 from benchmarks.exports import ensite_x as made_up
@@ -266,28 +264,3 @@ def test_waveforms_not_recorded_are_said(tmp_path):
     study = read(tmp_path)
     assert any("none were recorded" in note for note in study.notes)
     assert waveforms(study.maps[0])[0].shape == (120, 2)
-
-
-@pytest.fixture(scope="module")
-def contents(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("x")
-    made_up.make(folder, points=4, samples=100)
-    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*.*"))}
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_damaged_bytes_give_a_study_or_an_error(tmp_path, contents, data):
-    name = data.draw(st.sampled_from(sorted(contents)))
-    content = bytearray(contents[name])
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(content) - 1))
-        content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    for each, whole in contents.items():
-        (tmp_path / each).write_bytes(bytes(content) if each == name else whole)
-    try:
-        for one in read(tmp_path).maps:
-            for signals in one.signals:
-                signals.raw(0)
-    except jt.InputError:
-        pass

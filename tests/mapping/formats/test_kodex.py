@@ -1,15 +1,10 @@
 """Kodex exports: tolerant in what is not known of the layout, strict about damage."""
 
 import json
-import tempfile
 import zipfile
-from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import jaxtwin as jt
 from benchmarks.exports import kodex as export
@@ -180,24 +175,3 @@ def test_other_files_are_left_alone(tmp_path):
     (tmp_path / "x/flat_points.csv").write_text("x,y\n1,2\n")
     with Files(tmp_path / "x") as files:
         assert not kodex.recognises(files)
-
-
-@pytest.fixture(scope="module")
-def contents(tmp_path_factory) -> dict[str, bytes]:
-    folder = tmp_path_factory.mktemp("whole")
-    export.make(folder, points=4, samples=5)
-    return {each.name: each.read_bytes() for each in (folder / "LA/LAT").iterdir()}
-
-
-@settings(deadline=None, max_examples=60)
-@given(data=st.data())
-def test_damage_is_refused_or_harmless(contents, data):
-    name = data.draw(st.sampled_from(sorted(contents)))
-    content = bytearray(contents[name])
-    for _ in range(data.draw(st.integers(1, 4))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    with tempfile.TemporaryDirectory() as folder:
-        for each, whole in contents.items():
-            (Path(folder) / each).write_bytes(content if each == name else whole)
-        with Files(folder) as files, suppress(jt.InputError):
-            kodex.read(files, False)

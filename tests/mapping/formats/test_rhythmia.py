@@ -1,13 +1,9 @@
 """Rhythmia backups: streamed, cut anywhere into parts, and refused where they are damaged."""
 
-import tempfile
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import jaxtwin as jt
 from benchmarks.exports import rhythmia as export
@@ -208,27 +204,3 @@ def test_too_much_xml_is_refused(tmp_path, monkeypatch):
     export.make(tmp_path)
     with pytest.raises(jt.InputError, match="500 bytes outside"):
         study_of(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def content(tmp_path_factory) -> bytes:
-    folder = tmp_path_factory.mktemp("whole")
-    export.make(folder, points=3, parts=1, padding=10)
-    return whole(folder)
-
-
-@settings(deadline=None, max_examples=60)
-@given(data=st.data())
-def test_damage_is_refused_or_harmless(content, data):
-    changed = bytearray(content)
-    for _ in range(data.draw(st.integers(1, 4))):
-        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
-    cut = data.draw(st.sampled_from([len(changed), len(changed), len(changed) // 2]))
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "Study_1.000").write_bytes(changed[:cut])
-        with Files(folder) as files:
-            try:
-                if rhythmia.recognises(files):
-                    rhythmia.read(files, False)
-            except jt.InputError:
-                pass

@@ -1,14 +1,9 @@
 """Surfaces with LATs at their nodes: VTK of every form, openCARP, and real ones."""
 
-import tempfile
 import zipfile
-from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import jaxtwin as jt
 from benchmarks.exports import vtk_surface as export
@@ -157,27 +152,3 @@ def test_real_atria_without_a_map(data, folder, nodes):
     (one,) = study_of(data / folder).maps
     assert one.surface.points.shape == (nodes, 3)
     assert not one.surface.fields
-
-
-@pytest.fixture(scope="module")
-def contents(tmp_path_factory) -> dict[str, bytes]:
-    found = {}
-    for form in export.FORMS[:-1]:
-        folder = tmp_path_factory.mktemp(form)
-        export.make(folder, points=4, form=form)
-        (file,) = folder.iterdir()
-        found[f"{form}{file.suffix}"] = file.read_bytes()
-    return found
-
-
-@settings(deadline=None, max_examples=60)
-@given(data=st.data())
-def test_damage_is_refused_or_harmless(contents, data):
-    name = data.draw(st.sampled_from(sorted(contents)))
-    content = bytearray(contents[name])
-    for _ in range(data.draw(st.integers(1, 4))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / name).write_bytes(content)
-        with Files(folder) as files, suppress(jt.InputError):
-            vtk_surface.read(files, False)
