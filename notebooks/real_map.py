@@ -127,7 +127,7 @@ fit = twin.fit(train, iterations=8, sigma_ms=5.0, report=report)
 # ## Judgement
 
 # %%
-place = jt.observe.project(mesh, data)[1]
+place = jt.mapping.project(mesh, data)[1]
 fitted = errors(np.asarray(place(twin.predict(fit.theta))))
 print(f"{'held-out error, ms':24}{'points':>8}{'patch':>8}")
 for name, row in (("one speed", one_speed), ("radial basis functions", interpolated), ("twin", fitted)):

@@ -191,10 +191,11 @@ def quality_map(
         colour_bar(canvas, norm, ACTIVATION, "LAT (ms)", levels)
     paint(canvas, np.full(len(mesh.points), np.nan), norm, ACTIVATION)
     places = mesh.points[KDTree(mesh.points).query(_positions(mesh, positions, lat))[1]]
-    for mask, size in ((~usable, 7), (usable, 22)):
-        if mask.any():
-            white = np.ones((int(mask.sum()), 4))
-            dots(canvas, places[mask], shades(lat[mask], norm, ACTIVATION) if size > 7 else white, size)
+    size = float(np.clip(22.0 * 400 / max(len(lat), 1), 5.0, 22.0))  # many points must not hide each other
+    if not usable.all():
+        dots(canvas, places[~usable], np.ones((int((~usable).sum()), 4)), size / 3)
+    if usable.any():
+        dots(canvas, places[usable], shades(lat[usable], norm, ACTIVATION), size)
     if suspect.any():
         dots(canvas, places[suspect], np.zeros((int(suspect.sum()), 4)), 90)
     return canvas.figure

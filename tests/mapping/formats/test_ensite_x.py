@@ -8,7 +8,7 @@ import pytest
 
 import jaxtwin as jt
 from benchmarks.exports import ensite_x as made_up
-from jaxtwin.mapping.formats import ensite_precision
+from jaxtwin.mapping.formats import ensite_precision, ensite_x_waves
 from jaxtwin.mapping.formats import ensite_x as reader
 from jaxtwin.mapping.formats.files import Files
 from jaxtwin.mapping.storage import read_study, write_study
@@ -133,8 +133,8 @@ def test_points_without_waveforms_are_said(tmp_path):
 
 def test_waveforms_are_read_by_blocks(tmp_path, monkeypatch):
     truth = made_up.make(tmp_path)
-    monkeypatch.setattr(reader, "BLOCK", 300)
-    monkeypatch.setattr(reader, "MOST_HELD", 2000)
+    monkeypatch.setattr(ensite_x_waves, "BLOCK", 300)
+    monkeypatch.setattr(ensite_x_waves, "MOST_HELD", 2000)
     check(read(tmp_path), truth)
 
 
