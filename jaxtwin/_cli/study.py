@@ -21,7 +21,7 @@ from ..mapping import (
     rule_fibres,
     write_study,
 )
-from ..mapping.quality import FAR_MM, OUTLIER
+from ..mapping.quality import FAR_MM, LOW_MV, OUTLIER, Quality
 from ..observe import refuse_reentry
 from ..view import quality_map, save_figure
 from .case import (
@@ -147,12 +147,7 @@ def assessed(study: Study, figure: Path | None = None) -> dict[str, Any]:
     problems = []
     for number, one in enumerate(study.maps):
         found, surface, points = assess(one), one.surface, one.measured()
-        drawn = "none" if surface is None else (
-            f"{len(surface.points)} nodes, {len(surface.triangles)} triangles, "
-            f"{int(surface.cut_out.sum())} of them cut out"
-        )  # fmt: skip
-        traces = sum(len(each.rows) for each in one.signals)
-        facts[one.name] = {"surface": drawn, "waveforms": traces} | found.facts(one)
+        facts[one.name] = _told(one, found)
         problems += [f"{one.name}: {each}" for each in (*found.problems(one), *_circling(study, one))]
         if figure is not None and surface is not None and len(surface.triangles) and len(points):
             more = f"-{number + 1}" if len(study.maps) > 1 else ""
@@ -161,6 +156,30 @@ def assessed(study: Study, figure: Path | None = None) -> dict[str, Any]:
             drawing = quality_map(surface.mesh(), points.positions, lat, suspect, title=one.name)
             save_figure(drawing, figure.with_stem(figure.stem + more))
     return facts | {"notes": list(study.notes), "problems": problems}
+
+
+def _told(one: Map, found: Quality) -> str:
+    """What a map holds, in one line."""
+    facts, surface = found.facts(one), one.surface
+    said = [f"{facts['points']} points, {facts['valid']} LATs can be used"]
+    if "lat_ms" in facts:
+        said[0] += f" ({facts['lat_ms'][0]:g} to {facts['lat_ms'][1]:g} ms)"
+    if "distance_mm" in facts:
+        away = facts["distance_mm"]
+        said.append(f"{away['median']:.1f} mm from the surface, at most {away['max']:.1f}")
+    if "coverage" in facts:
+        said.append(f"within 10 mm of {100 * facts['coverage']:.0f} % of it")
+    if "low_voltage" in facts:
+        said.append(f"{100 * facts['low_voltage']:.0f} % of voltages below {LOW_MV:g} mV")
+    if traces := sum(len(each.rows) for each in one.signals):
+        said.append(f"{traces} waveforms")
+    if "annotation_minus_waveform_ms" in facts:
+        said[-1] += f", LATs {facts['annotation_minus_waveform_ms']['median']:.1f} ms from theirs"
+    if surface is not None:
+        said.append(f"surface of {len(surface.points)} nodes, {len(surface.triangles)} triangles")
+        if surface.cut_out.any():
+            said[-1] += f", {int(surface.cut_out.sum())} of them cut out"
+    return "; ".join(said)
 
 
 def _circling(study: Study, one: Map) -> list[str]:

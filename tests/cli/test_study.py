@@ -61,7 +61,7 @@ def test_check_says_what_is_wrong_and_draws_the_points(jaxtwin, study, tmp_path)
     outcome = jaxtwin("check", study, "--figure", tmp_path / "points.png")
     assert outcome.code == 0, outcome.err
     assert "1-paced: 3 points cannot be used: no LAT." in outcome.out
-    assert '"valid": 77' in outcome.out
+    assert "80 points, 77 LATs can be used (" in outcome.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["points-1.png", "points-2.png"]
 
 

@@ -81,7 +81,9 @@ def read(files: Files, identity: bool) -> Study:
 
 
 def _studies(files: Files) -> list[str]:
-    return [name for name in files.find(".xml") if re.search(rb"<Study\s", files.head(name, 2048))]
+    # one for each point, of which there may be 20,000
+    names = [name for name in files.find(".xml") if not name.lower().endswith("_point_export.xml")]
+    return [name for name in names if re.search(rb"<Study\s", files.head(name, 2048))]
 
 
 @dataclass
