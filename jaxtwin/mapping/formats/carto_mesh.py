@@ -66,14 +66,10 @@ def read_carto_mesh(files: Files, name: str) -> tuple[Surface, list[str]]:
 def _sections(text: bytes, where: str) -> dict[bytes, bytes]:
     """Name -> text. A name may stand at the end of a line of something else."""
     marks = list(re.finditer(rb"\[([A-Za-z]+)\][^\S\n]*\r?\n", text))
-    found = {}
-    for mark, after in zip(marks, [*marks[1:], None], strict=True):
-        if mark[1] == b"ColorsScaleSection":
-            continue  # belongs to the comment it stands in, not to what follows
-        found[mark[1]] = text[mark.end() : after.start() if after else len(text)]
-        if after is not None and after[1] == b"ColorsScaleSection":
-            later = marks[marks.index(after) + 1 :]
-            found[mark[1]] = text[mark.end() : later[0].start() if later else len(text)]
+    # one stands in a comment and belongs to it, not to what follows
+    marks = [mark for mark in marks if mark[1] != b"ColorsScaleSection"]
+    ends = [mark.start() for mark in marks[1:]] + [len(text)]
+    found = {mark[1]: text[mark.end() : end] for mark, end in zip(marks, ends, strict=False)}
     for needed in (b"GeneralAttributes", b"VerticesSection", b"TrianglesSection"):
         if needed not in found:
             raise InputError(

@@ -107,7 +107,7 @@ def test_no_patient_is_kept(export, tmp_path):
     assert "Doe Jane" in read_mapping(folder, identity=True).name
 
 
-def spoil(folder, name, old, new, count=1):
+def spoil(folder, name, old, new, count=-1):
     path = folder / name
     content = path.read_bytes()
     assert old in content
@@ -122,6 +122,7 @@ SPOILS = {
     "a table cut short": ("_car.txt", b"\tA\t", b"\r\n", "car.txt line 3"),
     "another table": ("_car.txt", b"VERSION_5_0", b"versions", "car.txt line 1"),
     "a mesh cut short": (".mesh", b"[TrianglesSection]", b"", "TrianglesSection"),
+    "a mesh without sections": (".mesh", b"[", b"(", "GeneralAttributes"),
     "fewer vertices": (".mesh", b"NumVertex              = 27", b"NumVertex = 28", "27 rows"),
     "a short line of a waveform": ("_P1_ECG_Export.txt", b"\r\n-", b"\r\n - ", "P1_ECG_Export.txt line"),
     "a file not listed": ("_Points_Export.xml", b"P3_Point", b"P99_Point", "P99_Point"),
