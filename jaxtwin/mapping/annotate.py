@@ -14,6 +14,7 @@ ENVELOPE_MS = 5.0  # of the one that makes an envelope of the energy of a bipola
 RIVAL = 0.8  # of the deepest slope, from which another deflection is a rival
 APART_MS = 8.0  # deflections nearer than this are one
 PLACED = 0.05  # of a sample, to which the parabola and the centre of gravity place an activation
+BEAT_TO_BEAT_MS = 1.0
 LEAST_SNR = 4.0  # of slope or energy over noise, below which nothing is annotated
 
 
@@ -78,11 +79,18 @@ def annotate(one: Map, method: str = "auto") -> Annotation:
 
 
 def annotated(one: Map, method: str = "auto") -> Map:
-    """The map with activations from its waveforms in place of those that were exported."""
+    """The map with activations from its waveforms in place of those that were exported.
+
+    To the standard deviation of the annotation 1 ms is added in squares: beats differ, and catheter and wall
+    move between them, which no single waveform shows.
+    """
     found = annotate(one, method)
     reason = ["" if np.isfinite(lat) else "no activation found in its waveform" for lat in found.lat_ms]
     points = one.points.changed(
-        lat_ms=found.lat_ms, sigma_ms=found.sigma_ms, reference_ms=found.reference_ms, reason=reason
+        lat_ms=found.lat_ms,
+        sigma_ms=np.hypot(found.sigma_ms, BEAT_TO_BEAT_MS),
+        reference_ms=found.reference_ms,
+        reason=reason,
     )
     count = sum(map(bool, found.kind))
     notes = (*one.notes, f"activations of {count} of {len(points)} points taken from their waveforms")

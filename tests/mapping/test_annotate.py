@@ -95,7 +95,8 @@ def test_a_map_without_annotations_can_be_used():
     found = annotated(a_map()).points
     np.testing.assert_allclose(found.lat_ms, [10.0, 30.0, np.nan], atol=0.1)
     assert found.reason == ("", "", "no activation found in its waveform")
-    assert (found.sigma_ms[:2] < 1.0).all()
+    assert (found.sigma_ms[:2] >= 1.0).all()  # beats differ by more than an annotation errs
+    assert (found.sigma_ms[:2] < 1.1).all()
     assert annotated(a_map()).notes == ("activations of 2 of 3 points taken from their waveforms",)
 
 
