@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from damaged import replaced
 
 import jaxtwin as jt
 from benchmarks.exports import carto as made_up
@@ -107,13 +108,6 @@ def test_no_patient_is_kept(export, tmp_path):
     assert "Doe Jane" in read_mapping(folder, identity=True).name
 
 
-def spoil(folder, name, old, new, count=-1):
-    path = folder / name
-    content = path.read_bytes()
-    assert old in content
-    path.write_bytes(content.replace(old, new, count))
-
-
 ONE = "1-LA µ"
 # what is done to an export, by file: text, what takes its place, and what the message names
 SPOILS = {
@@ -133,7 +127,7 @@ SPOILS = {
 def test_damage_is_refused_with_its_place(export, name):
     folder, _ = export
     file, old, new, said = SPOILS[name]
-    spoil(folder, ONE + file, old, new)
+    replaced(folder / (ONE + file), old, new, -1)
     with pytest.raises(jt.InputError, match=said):
         read_mapping(folder)
 
@@ -145,7 +139,7 @@ def test_two_studies_in_one_place_and_other_units_are_refused(export):
     with pytest.raises(jt.InputError, match="2 studies"):
         read_mapping(folder)
     (folder / "other.xml").unlink()
-    spoil(folder, xml.name, b'Distance="mm"', b'Distance="in"')
+    replaced(xml, b'Distance="mm"', b'Distance="in"')
     with pytest.raises(jt.InputError, match="'in'"):
         read_mapping(folder)
 

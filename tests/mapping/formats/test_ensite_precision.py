@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from damaged import replaced
 
 import jaxtwin as jt
 from benchmarks.exports import ensite_precision as made_up
@@ -168,12 +169,6 @@ def test_nobody_is_named(tmp_path):
     assert b"Musterfrau" not in (tmp_path / "s.h5").read_bytes()
     assert read_study(tmp_path / "s.h5").maps[0].points.ids == study.maps[0].points.ids
     assert read(tmp_path / "e", identity=True).name == "Musterfrau_1950"
-
-
-def replaced(path, old, new, count=1):
-    content = path.read_bytes()
-    assert old in content
-    path.write_bytes(content.replace(old, new, count))
 
 
 COUNT, XML = b"(columns):, 6", "DxLandmarkGeo.xml"
