@@ -45,7 +45,8 @@ def read(files: Files, identity: bool) -> Study:
     notes = list(files.notes)
     if studies:
         root = read_xml(files, studies[0])
-        unit = (root.find("Units").attrib if root.find("Units") is not None else {}).get("Distance", "mm")  # type: ignore[union-attr]
+        units = root.find("Units")
+        unit = "mm" if units is None else units.get("Distance", "mm")
         if unit != "mm":
             raise InputError(
                 f"{files.path}: {studies[0]} with distances in {unit[:20]!r}", "mm", "Export it in mm"

@@ -58,6 +58,10 @@ def read_carto_mesh(files: Files, name: str) -> tuple[Surface, list[str]]:
     for what, dropped in (("vertices", ~active), ("triangles", ~whole)):
         if dropped.any():
             notes.append(f"{int(dropped.sum())} inactive {what} of {len(dropped)} dropped")
+    matrix = re.search(rb"^Matrix\s*=([^\r\n]*)", sections[b"GeneralAttributes"], re.M)
+    moved = None if matrix is None else parse_numbers(matrix[1])
+    if moved is not None and not np.array_equal(moved, np.eye(4).ravel()):
+        notes.append("its matrix is not the identity and was not applied: see whether points and surface fit")
     fields, more = _fields(sections, number, active, where)
     surface = Surface(rows[active, 1:4], cells[whole], cut_out=kind[whole] < 0, fields=fields)
     return surface, notes + more

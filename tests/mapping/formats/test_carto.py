@@ -132,6 +132,14 @@ def test_damage_is_refused_with_its_place(export, name):
         read_mapping(folder)
 
 
+def test_a_matrix_that_would_move_the_surface_is_noted(export):
+    folder, _ = export
+    replaced(folder / f"{ONE}.mesh", b"Matrix                 = 1 0", b"Matrix                 = 0 1")
+    notes = read_mapping(folder).maps[0].notes
+    assert any("matrix" in note for note in notes)
+    assert not any("matrix" in note for note in read_mapping(folder).maps[1].notes)
+
+
 def test_two_studies_in_one_place_and_other_units_are_refused(export):
     folder, _ = export
     (xml,) = folder.glob("Study*.xml")
