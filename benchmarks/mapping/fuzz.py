@@ -16,7 +16,8 @@ MEMORY = 3 * 2**30  # bytes of address space beyond what the process has after i
 READERS = {
     "carto": {"points": 5, "samples": 12}, "ensite_precision": {}, "ensite_x": {}, "rhythmia": {},
     "kodex": {},
-    "openep": {}, "openep 7.3": {"version": "7.3"}, "vtk_surface": {}, "csv_points": {}, "study": {},
+    "openep": {}, "openep plain": {"compress": False}, "openep 7.3": {"version": "7.3"},
+    "vtk_surface": {}, "csv_points": {}, "study": {},
 }  # fmt: skip
 
 

@@ -120,7 +120,9 @@ class Level5:
         if not size:
             return np.zeros((0, 0))
         flags, at = self.numbers(data, at, end)
-        kind = int(flags[0]) & 0xFF if len(flags) else 0
+        if not len(flags):
+            raise Damaged(f"an array without flags, at byte {at}")
+        kind = int(flags[0]) & 0xFF
         if kind == OPAQUE:
             names = []
             for _ in range(3):  # name, type system, class
@@ -196,6 +198,8 @@ def rows_of_text(text: str, shape) -> np.ndarray:
     """Rows of a matrix of characters, which are stored column by column."""
     if len(text) != math.prod(shape):
         raise Damaged(f"{len(text)} characters for an array of shape {shape}")
+    if not text:  # of which there may be any number of rows
+        return cells([], (0, 1))
     return cells([text[k :: shape[0]].rstrip() for k in range(shape[0])], (shape[0], 1))
 
 

@@ -429,3 +429,8 @@ def test_what_cannot_be_written(tmp_path):
     with pytest.raises(jt.InputError, match="2 GB"):
         write_openep(tmp_path / "s.mat", Study("x", "1", (Map("m", None, study.maps[0].points, (long,)),)))
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_without_characters_cost_nothing():
+    """A matrix of text may claim any number of rows as long as they are empty."""
+    assert matlab5.rows_of_text("", (2**40, 0)).shape == (0, 1)
