@@ -23,6 +23,7 @@ FENCES = {
         "view/vtkhdf.py",
     ],
     "numba": ["_compiled.py"],
+    "robust_laplacian": ["posterior/matern.py"],
     "optax": ["posterior/optimise.py"],
     "matplotlib": ["view/*"],
 }
