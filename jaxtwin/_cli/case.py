@@ -111,7 +111,9 @@ class MapCase:
     )
     array: str = setting("LAT", "for meshes: name of the point array, ms")
     sigma_ms: float = setting(2.0, "noise where the file has none (its scale is estimated)", above=0.0)
-    fit_points: int = setting(0, "number of points to fit; 0: all that are not held out", least=0)
+    fit_points: int = setting(
+        0, "number of points to fit, spread evenly; 0: all that are not held out", least=0
+    )
     held_out_points: int = setting(0, "random points kept for validation", least=0)
     held_out_patch_fraction: float = setting(
         0.0, "share of the surface kept for validation as one patch", least=0.0, most=0.9

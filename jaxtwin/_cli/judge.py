@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from .._results import InputError
-from ..anatomy import Mesh
+from ..anatomy import Mesh, farthest_points
 from ..fem import Interpolation
 from ..mapping import MappingData
 from ..monodomain import pulse
@@ -22,7 +22,7 @@ from ..posterior import (
 )
 from ..posterior.conformal import FEWEST
 from ..posterior.laplace import identifiability
-from ..twin import OFFSET_SD, Twin, far_apart
+from ..twin import OFFSET_SD, Twin
 
 LEVEL, NORMAL = 0.9, 1.6449  # of intervals, and what half of one is in standard deviations
 CANDIDATES = 32  # sites that are tried
@@ -178,7 +178,7 @@ def next_sites(
     healthy = np.flatnonzero(scar < 0.5)
     if not len(healthy):
         raise InputError("a heart that is scar everywhere", "tissue to pace", "Check the fit of the scar")
-    nodes = far_apart(mesh, max(CANDIDATES, count), healthy)
+    nodes = healthy[farthest_points(mesh.points[healthy], max(CANDIDATES, count))]
     radius = 2.0 * float(np.median(np.linalg.norm(np.diff(mesh.points[mesh.cells[:, :2]], axis=1), axis=2)))
     near = [np.flatnonzero(np.linalg.norm(mesh.points - mesh.points[n], axis=1) <= radius) for n in nodes]
     stimuli = tuple(pulse(jnp.asarray(n), len(mesh.points)) for n in near)

@@ -7,6 +7,7 @@ from jaxtyping import Bool
 
 from .._results import InputError
 from ..anatomy.mesh import Mesh
+from ..anatomy.spread import farthest_points
 from ..anatomy.topology import components
 from ..fem.locate import locate
 from ..fem.p1 import lumped_mass
@@ -39,8 +40,8 @@ def split(
     """Splits the valid points of a map into those to fit and those to judge by.
 
     The patch is a geodesic disc around a random valid point on the largest component, grown to
-    `patch_fraction` of the surface. `held_out` and `fit` points are drawn at random outside of it; `fit=None`
-    takes all that are left.
+    `patch_fraction` of the surface. `held_out` points are drawn at random outside of it. Of those that are
+    left `fit` are spread evenly, over each map by its share of the points; `fit=None` takes all.
 
     Raises `InputError` where too few points are left outside the patch.
     """
@@ -62,10 +63,24 @@ def split(
             "Take fewer points or a smaller patch",
         )
     masks = np.zeros((2, len(data.valid)), bool)
-    masks[0, outside[held_out : held_out + count]] = True
+    left = outside[held_out:]
+    masks[0, left if fit is None else _evenly(data, left, count)] = True
     masks[0] |= data.silent & ~area
     masks[1, outside[:held_out]] = True
     return Split(masks[0], masks[1], patch)
+
+
+def _evenly(data: MappingData, rows, count: int):
+    """So many of the rows, spread evenly over each map; the rest at random where points share a place."""
+    shares = np.bincount(data.map_index[rows], minlength=data.maps) * count / len(rows)
+    numbers = np.diff(np.round(np.cumsum(shares)), prepend=0.0).astype(int)
+    chosen = []
+    for k, number in enumerate(numbers):
+        own = rows[data.map_index[rows] == k]
+        if number:
+            first = own[farthest_points(data.positions[own], int(number))]
+            chosen += [first, np.setdiff1d(own, first)[: number - len(first)]]
+    return np.concatenate(chosen)
 
 
 def _disc(mesh, data, fraction, rng):

@@ -2,10 +2,9 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from .._results import InputError
-from ..anatomy import Mesh
 from ..monodomain import Stimulus
 from ..posterior import Laplace
 from .course import eikonal_course, tissue_slope, which_of_tissue
@@ -36,17 +35,6 @@ def next_sites(
         covariance = root @ np.linalg.solve(within, root.T)
         covariance = 0.5 * (covariance + covariance.T)
     return chosen
-
-
-def far_apart(mesh: Mesh, count: int, among: Int[np.ndarray, " some"]) -> Int[np.ndarray, " sites"]:
-    """Up to `count` of the nodes `among`, spread out: each the one farthest from all before it."""
-    points = mesh.points[among]
-    taken = [int(np.linalg.norm(points - points.mean(axis=0), axis=1).argmax())]
-    away = np.linalg.norm(points - points[taken[0]], axis=1)
-    while len(taken) < min(count, len(points)) and away.max() > 0.0:
-        taken.append(int(away.argmax()))
-        away = np.minimum(away, np.linalg.norm(points - points[taken[-1]], axis=1))
-    return np.asarray(among)[taken]
 
 
 def _of_tissue_alone(twin: Twin, posterior: Laplace) -> Float[np.ndarray, "some some"]:

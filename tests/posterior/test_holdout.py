@@ -45,6 +45,17 @@ def test_seeds_repeat_and_differ(shell):
     assert (one.patch != other.patch).any()
 
 
+def test_points_to_fit_are_spread_evenly_over_each_map(shell):
+    """Nine tenths of the points of the first map lie in one place, and the second map has a fifth of all."""
+    mesh, _ = shell
+    crowd = np.repeat(mesh.points[:1], 540, axis=0) + np.linspace(0.0, 0.5, 540)[:, None]
+    positions = np.concatenate([crowd, mesh.points[:60], mesh.points[-150:]])
+    data = MappingData(positions, np.zeros(750), map_index=np.repeat([0, 1], [600, 150]), names=("a", "b"))
+    sets = split(mesh, data, fit=50, patch_fraction=0.0)
+    assert np.bincount(data.map_index[sets.fit]).tolist() == [40, 10]
+    assert sets.fit[:540].sum() <= 3
+
+
 def test_all_that_is_left_and_no_patch(shell):
     mesh, data = shell
     sets = split(mesh, data, held_out=10, patch_fraction=0.0)
