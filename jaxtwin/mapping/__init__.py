@@ -8,7 +8,8 @@ from .formats import read_mapping, write_openep
 from .opencarp_case import Electrode, OpenCarpCase, read_opencarp_case, write_opencarp_case
 from .quality import Quality, assess
 from .storage import read_study, write_study
-from .study import AbstractSignals, Map, Points, Signals, Study, Surface
+from .study import AbstractSignals, Map, Points, Signals, Study
+from .surface import Surface
 from .table import read_csv, write_csv
 
 __all__ = [

@@ -7,14 +7,14 @@ from .laplace import Combination, Laplace, Spread, combinations, laplace, spread
 from .likelihood import StudentT
 from .matern import MaternModes, matern_modes
 from .nuts import Draws, nuts
-from .observation import Clock, Course, Observation, clock
+from .observation import Clock, Observation, clock
 from .optimise import Assessment, Fit, history_row, minimise
 from .parameterisation import AbstractParameterisation, LogConductivity, Theta, field, per_region, uniform
 from .trust_region import Model, Progress, trust_region
 from .voltage import Voltage
 
 __all__ = [
-    "AbstractParameterisation", "Assessment", "Clock", "Combination", "Course", "Draws", "Fit",
+    "AbstractParameterisation", "Assessment", "Clock", "Combination", "Draws", "Fit",
     "IsotropicSpeed", "Laplace", "LogConductivity", "MaternModes", "Model", "Observation", "Progress",
     "Recalibration", "Split", "Spread", "StudentT", "Theta", "Voltage", "clock", "combinations", "field",
     "gaussian_process", "history_row", "isotropic_speed", "laplace", "matern_modes", "minimise", "nuts",

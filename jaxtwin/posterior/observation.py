@@ -9,7 +9,6 @@ from scipy.spatial import KDTree
 from ..anatomy import Mesh
 from ..fem import Interpolation
 from ..monodomain import Stimulus
-from .parameterisation import Theta
 
 LEAVING = 5.0  # mm from a source, within which its wave has formed
 
@@ -87,24 +86,3 @@ class Observation(eqx.Module):
     def dense(self) -> Bool[Array, " points"]:
         """Points with a time to compare."""
         return (self.weight > 0) & ~self.silent
-
-
-class Course(eqx.Module):
-    """The activation at some points as a function of theta, near one theta.
-
-    - `predicted`: (points,), simulated there, ms; 0 where not `reached`.
-    - `matrix`: (pieces, length), minus the delays on the rays to the points, at the `nodes` of the same
-      shape, in pieces each of which is part of one `row`, a point; or, where these are None, the exact
-      Jacobian (points, numbers).
-    - `theta`: there. `cell`, `slope`: of the rays, see `Rays`. `pace`: their q at theta.
-    """
-
-    predicted: Float[Array, " points"]
-    reached: Bool[Array, " points"]
-    matrix: Float[Array, "rows columns"]
-    nodes: Int[Array, "rows columns"] | None
-    row: Int[Array, " rows"] | None
-    theta: Theta
-    cell: Int[Array, " nodes"] | None
-    slope: Float[Array, "nodes dim"] | None
-    pace: Float[Array, " nodes"] | None

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..monodomain import ForwardMode, Rays, eikonal, rays
-from ..posterior import Course, Observation, Theta
+from ..posterior import Observation, Theta
 from .misfit import aside, at_points, half_square, information, loss, voltage_slope
 from .twin import Twin
 
@@ -19,6 +19,27 @@ PIECE = 128  # entries
 COLUMNS = 16  # of a derivative at once
 FARTHEST = 3.0  # change of the logarithm of a pace beyond which no course holds
 EXACT = 16  # numbers in theta up to which the whole Jacobian costs little
+
+
+class Course(eqx.Module):
+    """The activation at some points as a function of theta, near one theta.
+
+    - `predicted`: (points,), simulated there, ms; 0 where not `reached`.
+    - `matrix`: (pieces, length), minus the delays on the rays to the points, at the `nodes` of the same
+      shape, in pieces each of which is part of one `row`, a point; or, where these are None, the exact
+      Jacobian (points, numbers).
+    - `theta`: there. `cell`, `slope`: of the rays, see `Rays`. `pace`: their q at theta.
+    """
+
+    predicted: Float[Array, " points"]
+    reached: Bool[Array, " points"]
+    matrix: Float[Array, "rows columns"]
+    nodes: Int[Array, "rows columns"] | None
+    row: Int[Array, " rows"] | None
+    theta: Theta
+    cell: Int[Array, " nodes"] | None
+    slope: Float[Array, "nodes dim"] | None
+    pace: Float[Array, " nodes"] | None
 
 
 def simulated_course(

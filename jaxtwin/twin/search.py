@@ -15,7 +15,6 @@ from ..mapping import MappingData
 from ..observe import refuse_reentry
 from ..posterior import (
     Assessment,
-    Course,
     Fit,
     Model,
     Observation,
@@ -27,7 +26,7 @@ from ..posterior import (
 )
 from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
 from .cores import of_each
-from .course import curvature, eikonal_course, nearby, simulated_course
+from .course import Course, curvature, eikonal_course, nearby, simulated_course
 from .misfit import at_points, misfit, of_activation, prior
 from .twin import Twin, activation
 from .volume import log_volume

@@ -44,7 +44,8 @@ from ..posterior import (
     clock,
 )
 from .cores import of_each
-from .wave import MeshError, Wave
+from .discretisation import MeshError
+from .wave import Wave
 
 EIKONAL_ROUNDS = 5  # two more than those that begin with a soft border of scar
 OFFSET_SD = 20.0  # ms, prior of the unknown constant between the clock of a map and the stimulus

@@ -15,8 +15,8 @@ import scipy.sparse as sp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
-from ..posterior import Course, Observation, Theta
-from .course import delays, pace_slope, slopes, tissue_numbers, which_of_tissue
+from ..posterior import Observation, Theta
+from .course import Course, delays, pace_slope, slopes, tissue_numbers, which_of_tissue
 from .misfit import information
 from .twin import Twin
 
