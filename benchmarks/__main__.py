@@ -13,7 +13,7 @@ def main() -> int:
     """Exit code 1 where a claim is not met."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measures what jaxtwin claims.")
     commands = parser.add_subparsers(dest="command", required=True)
-    of_claims = commands.add_parser("claims", help="run what is claimed and print it beside its bound")
+    of_claims = commands.add_parser("claims", help="measure the claims and compare them with their bounds")
     of_claims.add_argument("group", nargs="?", choices=claims.groups())
     of_claims.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results")
     of_claims.add_argument("--only", default="", help="measure these commands, keep the others as stored")

@@ -32,7 +32,7 @@ def dispersion() -> dict[str, Any]:
     import jaxtwin as jt
     from jaxtwin.fem import Space
     from jaxtwin.monodomain import ForwardMode
-    from jaxtwin.observe.resolution import error_of_blend
+    from jaxtwin.signals.mesh_error import error_of_blend
 
     def activation(mesh, cell, along: float, strength, share: float, stop: float):
         start = jt.pulse(np.arange(len(mesh.points)), len(mesh.points), strength=strength)

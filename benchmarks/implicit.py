@@ -1,4 +1,4 @@
-"""stabilised explicit steps beside semi-implicit ones, at equal error of the activation times"""
+"""stabilised explicit steps against semi-implicit ones, at equal error of the activation times"""
 
 import sys
 from collections.abc import Callable

@@ -8,12 +8,12 @@ from performance import RESULTS, claims, table
 
 PAGE = Path(__file__).parent / "topics" / "inverse.md"
 HEAD = """\
-# How good fits are
+# Accuracy of fits
 
-Drawn from `benchmarks/results/inverse.json`; `python -m benchmarks claims inverse --save` measures it again,
-and `python docs/inverse.py` writes this page. Simulated truths come from a mesh twice as fine as that of
-the fit unless a line says otherwise. Where a bound is missed the figure stands here all the same. Seconds
-were taken beside other work on the same cores: they are upper bounds.
+Generated from `benchmarks/results/inverse.json`; `python -m benchmarks claims inverse --save` measures it
+again, and `python docs/inverse.py` writes this page. Simulated truths come from a mesh twice as fine as that
+of the fit unless a line says otherwise. Figures that miss their bound are shown too. Seconds were measured
+while the cores did other work: they are upper bounds.
 
 Measured on {date} with {machine}.
 """
@@ -37,12 +37,12 @@ def sheets(results: dict[str, Any]) -> str:
         for r in results.get(RUN.format(f"sheet-{key}"), {}).get("runs", [])
     ]  # fmt: skip
     head = ("noise", "truth", "Dice of the scar", "L2 error of D", "RMSE of the fit, ms",
-            "RMSE at a site not mapped, ms", "correlation there", "seconds")  # fmt: skip
+            "RMSE at an unmapped site, ms", "correlation there", "seconds")  # fmt: skip
     return "\n## Problem S: a sheet with a hidden scar, four sites of 250 points\n\n" + table(head, rows)
 
 
 def fibres(results: dict[str, Any]) -> str:
-    """Problem F, means of nine truths, beside what was published for another benchmark of this kind."""
+    """Problem F, means of nine truths, with published figures of another benchmark of this kind."""
     published = {"clean": (84, 60, 74), "1ms": (66, 18, 36)}
     rows = []
     for key, noise in (("clean", "none"), ("1ms", "1 ms")):
@@ -53,10 +53,11 @@ def fibres(results: dict[str, Any]) -> str:
     head = ("noise", "direction within 30 degrees", "speed across within 0.1 m/s",
             "speed along within 0.2 m/s", "published for an eikonal network")  # fmt: skip
     return (
-        "\n## Problem F: fibres and speeds with nothing known of either\n\n"
-        "Four sites of 100 points; uniform tissue, two halves with other fibres and speeds, and a gradual\n"
-        "change. The published figures (Appel et al., Computing in Cardiology 2025) are of a similar\n"
-        "benchmark whose truths and points are not public: they are no comparison on the same data.\n\n"
+        "\n## Problem F: unknown fibres and conduction velocities\n\n"
+        "Fractions of the sheet. Four sites of 100 points; uniform tissue, two halves with different\n"
+        "fibres and speeds, and a gradual change. The published figures (Appel et al., Computing in\n"
+        "Cardiology 2025) are from a similar benchmark whose truths and points are not public: they are no\n"
+        "comparison on the same data.\n\n"
     ) + table(head, rows)
 
 
@@ -76,25 +77,25 @@ def intervals(results: dict[str, Any]) -> str:
             rows.append((name, found["truths"], *shares))
     head = ("", "truths", "50 % intervals hold", "80 %", "95 %")
     return (
-        "\n## Intervals of log D: how often they hold the truth\n\n"
+        "\n## Coverage of the intervals of log D\n\n"
         "Truths from the prior on a small sheet, three sites of 80 points, 1 ms of heavy-tailed noise;\n"
         "± is the standard error over truths.\n\n"
     ) + table(head, rows)
 
 
 def sampled(results: dict[str, Any]) -> str:
-    """The Gaussian beside draws from the posterior itself."""
+    """The Laplace approximation against draws from the posterior itself."""
     found = results.get(RUN.format("sampled"))
     if not found:
         return ""
     ratio, shift = found["sd_ratio"], found["shift"]
     text = (
-        f"Over {found['places']} places of {found['truths']} truths on a coarse sheet the deviation\n"
-        f"of log D by the Gaussian is {ratio['mean']:.2f} of that of draws by the no-U-turn sampler in the\n"
-        f"mean ({ratio['min']:.2f} to {ratio['max']:.2f}, of which 0.05 is the scatter of the draws). Means\n"
-        f"differ by {shift['rms']:.2f} of it, at most {shift['largest']:.2f}.\n"
+        f"At {found['places']} places of {found['truths']} truths on a coarse sheet the standard deviation\n"
+        f"of log D by the Laplace approximation is on average {ratio['mean']:.2f} of that of draws by the\n"
+        f"no-U-turn sampler ({ratio['min']:.2f} to {ratio['max']:.2f}, of which 0.05 is sampling error).\n"
+        f"Means differ by {shift['rms']:.2f} of it, at most {shift['largest']:.2f}.\n"
     )
-    return "\n## The Gaussian posterior beside draws from the posterior itself\n\n" + text
+    return "\n## Laplace approximation against draws from the posterior itself\n\n" + text
 
 
 def real(results: dict[str, Any]) -> str:
@@ -122,14 +123,14 @@ def real(results: dict[str, Any]) -> str:
             "one speed")  # fmt: skip
     return (
         "\n## Problem E: a real map of an atrium, parts of it held out\n\n"
-        "Means of five random splits. The vendor interpolated this map: points between those of a fit are\n"
-        "what interpolation of the same kind returns; radial basis functions pass through its training\n"
-        "points to 0.35 ms. On the patch there is nothing to interpolate. The patch of the fifth split\n"
-        "hides the source: the earliest time in it is 20 ms, outside 32 ms, and a wave that is started from\n"
-        "the earliest points that are known runs through the patch the wrong way. A source fitted to the\n"
-        "earliest tenth of the points lies 14 mm off, since tissue there conducts at 1.4 mm/ms and more,\n"
-        "and is found where there is none in the fourth split. Without the fifth, with 500 points, the\n"
-        f"error on the patch is {without:.2f} of that of radial basis functions.\n\n"
+        "Means of five random splits. The vendor interpolated this map: held-out points among fitted ones\n"
+        "are what interpolation of the same kind returns; radial basis functions pass within 0.35 ms of\n"
+        "their training points. On the patch there is nothing to interpolate. The patch of the fifth split\n"
+        "hides the source: the earliest time in it is 20 ms, outside of it 32 ms, and a wave that starts\n"
+        "from the earliest known points runs through the patch the wrong way. A source fitted to the\n"
+        "earliest tenth of the points is 14 mm off, since tissue there conducts at 1.4 mm/ms and more, and\n"
+        "in the fourth split such a fit finds a source where there is none. Without the fifth split, with\n"
+        f"500 points, the error on the patch is {without:.2f} of that of radial basis functions.\n\n"
     ) + table(head, rows)
 
 
@@ -142,13 +143,13 @@ def restitution(results: dict[str, Any]) -> str:
             keys = ("mean_error", "mean_guess_error", "mean_sd", "median_cramer_rao")
             columns = [found[f"{key}_of"] for key in keys]
             rows += [(noise, name, *(f"{100 * each[name]:.1f} %" for each in columns)) for name in columns[0]]
-    head = ("noise", "parameter", "mean size of its error", "that of the middle of the prior",
+    head = ("noise", "parameter", "mean absolute error", "that of the prior mean",
             "posterior standard deviation", "Cramer-Rao bound without a prior, median")  # fmt: skip
     return (
         "\n## Problem C: restitution from premature beats\n\n"
-        "D and four times of the cell, all from arrival times of one regular and four premature beats, five\n"
-        "truths of the prior (standard deviation 0.25 of each logarithm). Where the bound is above it, the\n"
-        "maps alone do not tell the parameter. Without noise the fit is told 0.05 ms.\n\n"
+        "D and four time constants of the cell from arrival times of one regular and four premature beats,\n"
+        "five truths from the prior (standard deviation 0.25 of each logarithm). Where the bound is above\n"
+        "0.25, the maps alone do not identify the parameter. Without noise the fit assumes 0.05 ms.\n\n"
     ) + table(head, rows)
 
 
@@ -158,9 +159,9 @@ def page() -> str:
     results = kept["results"]
     machine = next(iter(results.values()))["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    told = f"{machine['cores']} cores of an {machine['processor']}, {versions}"
+    where = f"{machine['cores']} cores of an {machine['processor']}, {versions}"
     parts = (sheets, fibres, real, intervals, sampled, restitution)
-    head = HEAD.format(date=kept["date"], machine=told)
+    head = HEAD.format(date=kept["date"], machine=where)
     return head + claims(kept) + "".join(part(results) for part in parts)
 
 

@@ -9,16 +9,16 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 HEAD = """\
 # Performance
 
-Drawn from `benchmarks/results/forward.json`; `python -m benchmarks claims forward --save` measures it again,
-and `python docs/performance.py` writes this page.
+Generated from `benchmarks/results/forward.json`; `python -m benchmarks claims forward --save` measures it
+again, and `python docs/performance.py` writes this page.
 
-{machine}. Single precision throughout. A *stage* is one sparse product with all that happens at the nodes; a
-step has as many as the mesh needs (at least two). *Of a copy* is the least traffic of the solve, with every
-array from memory and back once a kernel, over the bandwidth that a plain copy reaches on the same machine:
-above 1 the caches help.
+{machine}. Single precision throughout. A *stage* is one sparse product with all node-local work; a step has
+as many as the mesh needs (at least two). *Of a copy* is the minimum memory traffic of the solve, with every
+array read and written once per kernel, over the bandwidth of a plain copy on the same machine: above 1 the
+caches help.
 
-**No GPU was at hand for these figures.** `python -m benchmarks gpu` is ready and measures the same on one,
-`python -m benchmarks claims gpu` beside what is aimed at there.
+**These figures are from a CPU.** `python -m benchmarks gpu` measures the same on a GPU, and
+`python -m benchmarks claims gpu` compares it with the targets.
 """
 
 
@@ -69,7 +69,7 @@ def cost(runs: dict[str, Any], atrium: dict[str, Any]) -> str:
         "GB",
         "ns per node and stage",
     )
-    return "\n## One core: a beat and its gradient by a conductivity field\n\n" + table(head, rows)
+    return "\n## One core: a beat and its gradient by a diffusivity field\n\n" + table(head, rows)
 
 
 def scaling(result: dict[str, Any]) -> str:
@@ -121,7 +121,7 @@ def peers(result: dict[str, Any]) -> str:
             )
     head = ("code", "nodes", "step, ms", "CPU seconds", "error of activation times, ms", "over jaxtwin")
     return (
-        "\n## Problem P beside other codes\n\n200 ms on one core, one thread each, in one run. Errors are "
+        "\n## Problem P: other codes\n\n200 ms on one core, one thread each, in one run. Errors are "
         "against edges of 0.1 mm and steps of 0.02 ms with the same stimulus. Each peer runs at the step of "
         "its own examples; with longer ones dolfinx and Finitewave are up to three times faster and several "
         "times less accurate. jaxtwin runs at steps whose own error is at most a quarter of that of the "

@@ -4,41 +4,7 @@ mesh + fibres -> monodomain with Mitchell-Schaeffer cells -> activation times ->
 Units: mm, ms, mV, mS, uF throughout.
 """
 
-from ._results import InputError, SolveError
-from .anatomy import Mesh, atrial_shell, cable, read_mesh, refine, reorder, repair, sheet, slab, write_mesh
-from .fem import Space, split
-from .ionic import MitchellSchaeffer, ModifiedMitchellSchaeffer
-from .mapping import MappingData, Study, read_csv, read_mapping, read_study, write_csv, write_study
-from .monodomain import (
-    Checkpointed,
-    ForwardMode,
-    RungeKuttaChebyshev,
-    Stimulus,
-    Times,
-    Tissue,
-    diffusion_tensor,
-    in_regions,
-    in_sphere,
-    pulse,
-    simulate,
-    simulate_batch,
-    simulate_split,
-)
-from .observe import (
-    ActivationTimes,
-    VoltageTrace,
-    earliest_sources,
-    numerical_error,
-)
-from .posterior import LogConductivity, StudentT, Voltage, field, matern_modes, per_region, uniform
-from .twin import Twin
+import lazy_loader
 
-__all__ = [
-    "ActivationTimes", "Checkpointed", "ForwardMode", "InputError", "LogConductivity", "MappingData",
-    "Mesh", "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "RungeKuttaChebyshev", "SolveError", "Space",
-    "Stimulus", "StudentT", "Study", "Times", "Tissue", "Twin", "Voltage", "VoltageTrace", "atrial_shell",
-    "cable", "diffusion_tensor", "earliest_sources", "field", "in_regions", "in_sphere", "matern_modes",
-    "numerical_error", "per_region", "pulse", "read_csv", "read_mapping", "read_mesh", "read_study",
-    "refine", "reorder", "repair", "sheet", "simulate", "simulate_batch", "simulate_split", "slab", "split",
-    "uniform", "write_csv", "write_mesh", "write_study",
-]  # fmt: skip
+# names are imported when they are first used: `__init__.pyi` says from where
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

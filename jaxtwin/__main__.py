@@ -311,8 +311,8 @@ def coverage(
     coarse: Annotated[bool, typer.Option("--coarse", help="Fit on edges twice those of the truth.")] = False,
 ) -> None:
     """Test the intervals of a fit: truths from the prior, mapped with noise, fitted, and counted."""
-    from .verify.coverage import coverage as covered
-    from .verify.coverage import small_sheet
+    from .verify import coverage as covered
+    from .verify import small_sheet
 
     configure("float32")
     problem = small_sheet(truth_edge=0.5 if coarse else 1.0)

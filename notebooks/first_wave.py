@@ -13,10 +13,10 @@
 # %% [markdown]
 # # A first wave
 #
-# A wave on a cable and on a sheet. Its speed is known in closed form, so the program can say how wrong it
-# is; the derivative of the arrival time is known too. Runs in about ten seconds on one core, as a script
-# (`python notebooks/first_wave.py`) or as a notebook. Set `JAXTWIN_FIGURES` to a folder to have the
-# figure saved there.
+# A wave on a cable and on a sheet. Its speed and the derivative of its arrival time are known in closed form,
+# so the program can print its own error. It runs in about ten seconds on one core, as a script
+# (`python notebooks/first_wave.py`) or as a notebook. Set `JAXTWIN_FIGURES` to a folder to save the figure
+# there.
 
 # %%
 import os
@@ -36,8 +36,8 @@ jax.config.update("jax_enable_x64", True)
 # %% [markdown]
 # ## A cable
 #
-# The tissue is a mesh, a cell model, a diffusivity in mm2/ms in each cell of the mesh, and a stimulus. The
-# solve keeps what its recorders ask for: here the time at which u rises through 0.5 at each node.
+# The tissue is a mesh, a cell model, a diffusivity in mm2/ms in each cell of the mesh, and a stimulus. A solve
+# stores what its recorders ask for: here the time at which u rises through 0.5 at each node.
 
 # %%
 cells = jt.MitchellSchaeffer()
@@ -57,8 +57,8 @@ def delay(log_diffusivity):
 
 # %% [markdown]
 # The value and its exact derivative by the adjoint. Speed grows with the square root of D, so the derivative
-# of the delay with respect to log D is minus half of the delay. The closed form holds the gate at rest; that
-# it closes a little within the front accounts for nearly all of the difference in speed.
+# of the delay with respect to log D is minus half of the delay. The closed form keeps the gate at rest; in the
+# simulation it closes a little within the front, which explains nearly all of the difference in speed.
 
 # %%
 D = 0.1
@@ -70,9 +70,9 @@ print(f"slope:   {float(slope):.4f} ms, expected {-0.5 * float(wait):.4f}")
 # %% [markdown]
 # ## A sheet with fibres
 #
-# Fibres along x, D four times as large along them as across, and a plane wave in each direction. Across the
-# fibres the front is half as wide, and what the mesh costs (lumped linear elements slow a wave, in second
-# order of edge over width) is four times as much.
+# Fibres along x, D four times as large along them as across, and a plane wave in each direction. Linear elements
+# change the speed of a wave, in second order of edge length over front width. Across the fibres the front is half
+# as wide, so the error is four times as large.
 
 # %%
 sheet = jt.sheet(16.0, 16.0, 0.2)
@@ -95,7 +95,7 @@ for name, got, d in (("along", along, D), ("across", across, D / ratio)):
     print(f"{name + ':':8} {got:.4f} mm/ms, closed form {closed:.4f}, off by {100 * (got / closed - 1):+.2f} %")
 
 # %% [markdown]
-# A point stimulus makes an ellipse instead, and its wave is slower than a plane one: a curved front loses
+# A point stimulus makes an elliptic front instead, which is slower than a plane one: a curved front loses
 # current to the sides.
 
 # %%

@@ -13,11 +13,11 @@
 # %% [markdown]
 # # A real map
 #
-# From an exported activation map to a fitted twin, judged on points and on a patch that the fit never saw.
+# From an exported activation map to a fitted twin, judged on held-out points and on a held-out patch.
 # The map is the second example of [openep-py](https://github.com/openep/openep-py) (GPL-3.0, not part of
 # this package): `eam_map/openep_mesh_2_dense.vtk` below the folder `JAXTWIN_DATA`, by default
-# `../shared/data`. Where it is absent a synthetic map takes its place. Small on purpose: 60 modes and 8
-# iterations take about a minute on one core; more of both fit better.
+# `../shared/data`. Where it is absent a synthetic map replaces it. The problem is small on purpose: 60 modes
+# and 8 iterations take about a minute on one core; more of both fit better.
 
 # %%
 import os
@@ -28,26 +28,26 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxtwin as jt
+from jaxtwin.assurance import hold_out, isotropic_speed, radial_basis
 from jaxtwin.fem import Space
-from jaxtwin.posterior import isotropic_speed, radial_basis, split
 
 warnings.simplefilter("error")
 
 # %% [markdown]
 # ## A mesh to compute on
 #
-# The surface that a mapping system exports is made for looking at: stray parts, triangles of no area, edges
-# of 0.03 mm beside edges of 6 mm. `repair` says what it changes, and carries the map along.
+# Mapping systems export surfaces for display: stray components, triangles of zero area, edges of 0.03 mm next
+# to edges of 6 mm. `repair` reports what it changes, and carries the map along.
 
 
 # %%
 def measured(path):
     """Mesh and LAT at its nodes, ms, from the exported surface."""
     file = jt.read_mesh(path)
-    mended = jt.repair(file.mesh)
-    ordered = jt.reorder(mended.mesh)
-    print(*mended.report.lines(), sep="\n")
-    lat = mended.carry(file.point_data["LAT"].astype(float).ravel())[ordered.origin]
+    repaired = jt.repair(file.mesh)
+    ordered = jt.reorder(repaired.mesh)
+    print(*repaired.report.lines(), sep="\n")
+    lat = repaired.carry(file.point_data["LAT"].astype(float).ravel())[ordered.origin]
     return ordered.mesh, jt.MappingData(ordered.mesh.points, lat)
 
 
@@ -68,19 +68,19 @@ path = Path(os.environ.get("JAXTWIN_DATA", "../shared/data")) / "eam_map" / "ope
 if path.is_file():
     mesh, data = measured(path)
 else:
-    print(f"{path} is absent: a synthetic map takes its place.")
+    print(f"{path} is absent: using a synthetic map.")
     mesh, data = synthetic()
 print(f"{len(mesh.points)} nodes, {int(data.valid.sum())} points, {np.ptp(data.lat_ms[data.valid]):.0f} ms")
 
 # %% [markdown]
-# ## What the fit may see
+# ## Training and held-out points
 #
-# 300 points to fit, 300 others to judge by, and a patch of a tenth of the surface in which no point is
-# fitted. Exported maps are interpolated by the vendor, so single held-out points flatter interpolators: the
-# patch is the harder test.
+# 300 points to fit, spread evenly, 300 random points held out, and a patch of a tenth of the surface in which no
+# point is fitted. The vendor has interpolated the exported map, so single held-out points flatter interpolators:
+# the patch is the harder test.
 
 # %%
-sets = split(mesh, data, fit=300, held_out=300, patch_fraction=0.1)
+sets = hold_out(mesh, data, fit=300, held_out=300, patch_fraction=0.1)
 train = data.subset(sets.fit)
 
 
@@ -91,7 +91,7 @@ def errors(predicted):
 
 
 # %% [markdown]
-# ## Two rivals without a heart in them
+# ## Two baselines without a model
 
 # %%
 speed = isotropic_speed(mesh, train)
@@ -101,38 +101,38 @@ interpolated = errors(radial_basis(train.positions, train.lat_ms, data.positions
 # %% [markdown]
 # ## The twin
 #
-# Log conductivity is a Matern field around the speed that the first rival found. In sinus rhythm there is no
-# pacing site: the earliest part of the map, at its own times, is the stimulus. The noise scale is estimated
-# with the rest; 5 ms to begin with covers what so few modes cannot follow.
+# Log diffusivity is a Matern field around the conduction velocity of the first baseline. In sinus rhythm there
+# is no pacing site: the earliest part of the map, at its own times, is the stimulus. The noise scale is estimated
+# too; it starts at 5 ms, which covers what so few modes cannot follow.
 
 # %%
 cells = jt.MitchellSchaeffer()
 modes = jt.matern_modes(mesh, correlation_length=20.0, count=60)
-conductivity = jt.LogConductivity(
+tissue_map = jt.LogDiffusivity(
     jt.field(modes, sd=1.0), reference=float(cells.diffusivity(speed.speed)), floor=0.02, ceiling=1.5
 )  # mm2/ms
 source = jt.earliest_sources(mesh, train, speed=speed.speed)
 first, last = (f(train.lat_ms) for f in (np.min, np.max))
 times = jt.Times(float(np.ceil(last)) + 15.0, 0.125, start=float(np.floor(first)) - 5.0)
-twin = jt.Twin(mesh, ionic=cells, conductivity=conductivity, stimuli=(source,), times=times)
+twin = jt.Twin(mesh, cells=cells, tissue_map=tissue_map, beats=(source,), times=times)
 
 
 def report(iteration, now):
     print(f"iteration {iteration}: loss {now.loss:.1f}, {now.captured} points reached, {now.rmse_ms:.2f} ms")
 
 
-fit = twin.fit(train, iterations=8, sigma_ms=5.0, report=report)
+found = jt.fit(twin, train.with_sigma(5.0), iterations=8, report=report)
 
 # %% [markdown]
-# ## Judgement
+# ## Errors on held-out points
 
 # %%
-place = jt.mapping.project(mesh, data)[1]
-fitted = errors(np.asarray(place(twin.predict(fit.theta))))
+place = jt.project(mesh, data)[1]
+fitted = errors(np.asarray(place(twin.predict(found.theta))))
 print(f"{'held-out error, ms':24}{'points':>8}{'patch':>8}")
 for name, row in (("one speed", one_speed), ("radial basis functions", interpolated), ("twin", fitted)):
     print(f"{name:24}{row[0]:8.2f}{row[1]:8.2f}")
-diffusivity = np.asarray(conductivity.diffusivity(fit.theta))
+diffusivity = np.asarray(tissue_map.diffusivity(found.theta["tissue"]))
 print("speed, 5th to 95th percentile:", np.percentile(np.asarray(cells.speed(diffusivity)), [5, 95]).round(2), "mm/ms")
 
 if folder := os.environ.get("JAXTWIN_FIGURES"):
@@ -145,5 +145,5 @@ if folder := os.environ.get("JAXTWIN_FIGURES"):
 
 # %%
 assert np.isfinite(fitted).all()
-assert fit.assessment.captured == len(train.lat_ms)
+assert found.captured == len(train.lat_ms)
 assert fitted[0] < 0.8 * one_speed[0]

@@ -17,7 +17,7 @@ NAMES = (
 
 @dataclass
 class CartoMap:
-    """What a map of the made-up study holds. `raw`: (points, samples, channels), whole numbers; None without
+    """What a map of the synthetic study holds. `raw`: (points, samples, channels), integers; None without
     waveforms. `tags`: for each point the IDs of its tags. `colours`: of the vertices, (nodes, 13)."""
 
     name: str

@@ -1,4 +1,4 @@
-"""conductivity and scar from maps whose truth is known: errors, intervals, predictions"""
+"""diffusivity and scar from maps with a known ground truth: errors, intervals, predictions"""
 
 from .atrium import atrium
 from .fibres import fibres

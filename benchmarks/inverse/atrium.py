@@ -52,7 +52,7 @@ def far_apart(points, count: int):
 
 
 def hidden(points, centres):
-    """log D along the fibres, and the share of scar, at points."""
+    """log D along the fibres, and the scar fraction, at points."""
     import numpy as np
 
     random, waves = np.random.default_rng(4), 500
@@ -103,7 +103,7 @@ def true_map(folder: Path):
 
 
 def atrium() -> dict[str, Any]:
-    """Fields of conductivity and scar with their uncertainty, and what the truth says of them."""
+    """Fields of diffusivity and scar with their uncertainty, against the truth."""
     import numpy as np
 
     from jaxtwin.fem import lumped_mass

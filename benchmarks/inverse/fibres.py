@@ -1,4 +1,4 @@
-"""Problem F: directions of fibres and speeds from arrival times alone, with nothing known of either."""
+"""Problem F: fibre directions and conduction velocities from arrival times alone, neither known."""
 
 from typing import Any
 
@@ -54,26 +54,25 @@ def true_maps(kind: str, seed: int):
 
 
 def blank_twin():
-    """A twin that knows neither fibres nor speeds: fields of all three numbers of the tensor."""
+    """A twin that knows neither fibres nor speeds: fields of all three components of the tensor."""
     import jaxtwin as jt
 
     mesh = jt.sheet(SIZE, SIZE, EDGE, distortion=0.15, seed=3)
     modes = jt.matern_modes(mesh, correlation_length=15.0, count=100)
     # a priori log(D_l/D_t) is 2.2 in the mean over directions, speeds 3 to 1
     tensor = jt.field(modes, sd=1.0, level_sd=1.6)
-    conductivity = jt.LogConductivity(
+    tissue_map = jt.LogDiffusivity(
         jt.field(modes, sd=0.3, level_sd=0.5), reference=0.15, floor=0.01, ceiling=1.5,
         ratio_basis=tensor, angle_basis=0.5 * tensor,
     )  # fmt: skip
-    stimuli = tuple(jt.pulse(jt.in_sphere(mesh, site, 2.0), len(mesh.points)) for site in SITES)
+    beats = tuple(jt.pulse(jt.in_sphere(mesh, site, 2.0), len(mesh.points)) for site in SITES)
     return jt.Twin(
-        mesh, ionic=jt.MitchellSchaeffer(), conductivity=conductivity, stimuli=stimuli,
-        times=jt.Times(200.0, 0.25),
-    )  # fmt: skip
+        mesh, cells=jt.MitchellSchaeffer(), tissue_map=tissue_map, beats=beats, times=jt.Times(200.0, 0.25)
+    )
 
 
 def one(kind: str, seed: int, noise_ms: float) -> dict[str, Any]:
-    """One truth, its maps, one fit, and the share of the sheet on which it is right."""
+    """One truth, its maps, one fit, and the fraction of the sheet on which it is right."""
     import time
 
     import jax.numpy as jnp
@@ -93,30 +92,30 @@ def one(kind: str, seed: int, noise_ms: float) -> dict[str, Any]:
         map_index=np.repeat(np.arange(len(SITES)), POINTS),
         names=tuple(f"site {k + 1}" for k in range(len(SITES))),
     )  # fmt: skip
-    twin, sigma = blank_twin(), noise_ms or 0.2
+    twin = blank_twin()
     begin = time.perf_counter()
-    fit = twin.fit(data, sigma_ms=sigma, iterations=4, tolerance=1.0)
+    found = jt.fit(twin, data.with_sigma(noise_ms or 0.2), iterations=4, tolerance=1.0)
     seconds = time.perf_counter() - begin
-    tensor = np.asarray(twin.diffusivity(fit.theta), np.float64)
+    tensor = np.asarray(twin.diffusivity(found.theta), np.float64)
     values, vectors = np.linalg.eigh(tensor)
-    found = np.arctan2(vectors[:, 1, 1], vectors[:, 0, 1])
-    across, along = np.asarray(twin.ionic.speed(jnp.asarray(values.T)))
+    direction = np.arctan2(vectors[:, 1, 1], vectors[:, 0, 1])
+    across, along = np.asarray(twin.cells.model.speed(jnp.asarray(values.T)))
     mesh = twin.mesh
     angle, true_along, true_across = tissue(mesh.points[mesh.cells].mean(axis=1), kind, seed)
-    gap = np.degrees(np.abs((found - angle + np.pi / 2) % np.pi - np.pi / 2))
+    gap = np.degrees(np.abs((direction - angle + np.pi / 2) % np.pi - np.pi / 2))
     shares = {
         "angle": gap < DEGREES, "across": np.abs(across - true_across) < ACROSS,
         "along": np.abs(along - true_along) < ALONG,
     }  # fmt: skip
     return {
-        "kind": kind, "seed": seed, "noise_ms": noise_ms, "seconds": seconds, "ended": fit.reason,
-        "rmse_fit_ms": fit.assessment.rmse_ms, "median_angle_error_degrees": float(np.median(gap)),
+        "kind": kind, "seed": seed, "noise_ms": noise_ms, "seconds": seconds, "ended": found.reason,
+        "rmse_fit_ms": found.rmse_ms, "median_angle_error_degrees": float(np.median(gap)),
         **{name: float(np.average(hit, weights=mesh.measures)) for name, hit in shares.items()},
     }  # fmt: skip
 
 
 def fibres(noise_ms: float) -> dict[str, Any]:
-    """Three kinds of tissue, three truths of each: mean shares of the sheet within the bounds."""
+    """Three kinds of tissue, three truths of each: mean fractions of the sheet within the bounds."""
     runs = [one(kind, seed, noise_ms) for kind in KINDS for seed in SEEDS]
     shares = ("angle", "across", "along")
     return {name: sum(run[name] for run in runs) / len(runs) for name in shares} | {"runs": runs}

@@ -1,4 +1,4 @@
-"""A fit that is killed, again and again, beside one that is left alone."""
+"""A fit that is killed several times, against an uninterrupted one."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,8 @@ KILLS = 3
 
 
 def killed() -> dict[str, Any]:
-    """`jaxtwin fit` ended by SIGKILL each time its state has changed twice: how far the end is from that of
-    a run that nobody disturbs."""
+    """`jaxtwin fit` ended by SIGKILL each time its state has changed twice: the difference of its result from
+    that of an uninterrupted run."""
     import json
     import os
     import signal
@@ -57,6 +57,6 @@ def killed() -> dict[str, Any]:
         (whole, one), (again, two) = result(alone), result(disturbed)
     gap = max(float(np.nanmax(np.abs(whole[name] - again[name]))) for name in whole)
     return {
-        "kills": kills, "went_on": int("Goes on from" in last.stderr), "largest_gap": gap,
+        "kills": kills, "went_on": int("Resuming from" in last.stderr), "largest_gap": gap,
         "loss_gap": abs(one["loss"] - two["loss"]), "iterations": one["iterations"],
     }  # fmt: skip

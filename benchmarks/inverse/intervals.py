@@ -1,10 +1,10 @@
-"""How often intervals hold the truth."""
+"""Coverage of the intervals of log D."""
 
 from typing import Any
 
 
 def covered(outliers: float, truth_edge: float) -> dict[str, Any]:
-    """How often intervals of log D hold the truth: 200 truths from the prior on a small sheet."""
+    """Coverage of the intervals of log D: 200 truths from the prior on a small sheet."""
     import numpy as np
 
     from jaxtwin.verify.coverage import coverage, small_sheet

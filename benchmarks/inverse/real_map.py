@@ -1,4 +1,4 @@
-"""Problem E: a real map of an atrium, parts of it held out, beside interpolation of the same points."""
+"""Problem E: a real map of an atrium, parts of it held out, against interpolation of the same points."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ KEPT = (
 
 
 def real_map(points: int, discrepancy: float) -> dict[str, Any]:
-    """Problem E: a real map of an atrium, five random splits, beside interpolation of the same points."""
+    """Problem E: a real map of an atrium, five random splits, against interpolation of the same points."""
     from ..path import fit_real_map
 
     fits = [fit_real_map(seed, points, discrepancy) for seed in SEEDS]

@@ -1,4 +1,4 @@
-"""The Gaussian that stands for the posterior, beside draws from the posterior itself."""
+"""The Laplace approximation of the posterior against draws from the posterior itself."""
 
 from typing import Any
 
@@ -6,43 +6,45 @@ TRUTHS, DRAWS, WARMUP = 4, 250, 60
 
 
 def sampled() -> dict[str, Any]:
-    """Deviations, means and intervals of log D by `Twin.posterior` and by `Twin.sample`, for truths from the
+    """Standard deviations, means and intervals of log D by `posterior` and by `sample`, for truths from the
     prior on a small coarse sheet, mapped with noise on the same mesh."""
     import jax
     import jax.numpy as jnp
     import numpy as np
 
+    import jaxtwin as jt
+    from jaxtwin.inference.evidence.arrival import log_noise
     from jaxtwin.verify.coverage import LEVELS, PROBES, drawn, small_sheet
 
-    problem, random = small_sheet(edge=2.0, truth_edge=2.0, points=50), np.random.default_rng(0)
-    twin, sigma_ms = problem.twin, problem.sigma_ms
+    trial, random = small_sheet(edge=2.0, truth_edge=2.0, points=50), np.random.default_rng(0)
+    twin = trial.twin
     probes = np.random.default_rng(1).choice(len(twin.mesh.points), PROBES, replace=False)
 
     @jax.jit
     def log_d(theta):
-        return jnp.log(twin.conductivity.diffusivity(theta))[probes]
+        return jnp.log(twin.tissue_map.diffusivity(theta["tissue"]))[probes]
 
     found = {name: [] for name in ("ratio", "shift", "laplace", "draws", "noise", "noise_ratio")}
     effective, gradients, divergences = [], [], 0
     tails = 0.5 - 0.5 * np.asarray(LEVELS)
     for seed in range(TRUTHS):
-        theta, data = drawn(problem, 0.0, random)
-        fit = twin.fit(data, sigma_ms=sigma_ms, iterations=20, tolerance=0.02)
-        posterior = twin.posterior(data, fit.theta, sigma_ms=sigma_ms)
-        draws = twin.sample(data, posterior, draws=DRAWS, warmup=WARMUP, seed=seed, sigma_ms=sigma_ms)
-        rows, top, true = np.asarray(jax.vmap(log_d)(draws.theta)), log_d(fit.theta), log_d(theta)
+        theta, data = drawn(trial, 0.0, random)
+        fit = jt.fit(twin, data.with_sigma(trial.sigma_ms), iterations=20, tolerance=0.02)
+        posterior = jt.posterior(fit)
+        draws = jt.sample(fit, posterior, draws=DRAWS, warmup=WARMUP, seed=seed)
+        rows, mode, true = np.asarray(jax.vmap(log_d)(draws.theta)), log_d(fit.theta), log_d(theta)
         slopes = jax.tree.leaves(jax.jacfwd(log_d)(fit.theta))
         slope = np.concatenate([np.asarray(part).reshape(PROBES, -1) for part in slopes], axis=1)
         sd = posterior.sd_of(slope)
         edges = np.asarray(jax.scipy.stats.norm.ppf(jnp.asarray(1.0 - tails)))[:, None]
         low, high = np.quantile(rows, tails, axis=0), np.quantile(rows, 1.0 - tails, axis=0)
-        noise = np.asarray(draws.theta["noise"])
-        noise_sd = float(posterior.variance()["noise"]) ** 0.5
+        noise, noise_mode, variance = map(log_noise, (draws.theta, fit.theta, posterior.variance()))
+        noise, noise_sd = np.asarray(noise), float(variance) ** 0.5
         found["ratio"].append(sd / rows.std(axis=0))
-        found["shift"].append((rows.mean(axis=0) - top) / sd)
-        found["laplace"].append(np.abs(true - top) < edges * sd)
+        found["shift"].append((rows.mean(axis=0) - mode) / sd)
+        found["laplace"].append(np.abs(true - mode) < edges * sd)
         found["draws"].append((low < true) & (true < high))
-        found["noise"].append((noise.mean() - float(fit.theta["noise"])) / noise_sd)
+        found["noise"].append((noise.mean() - float(noise_mode)) / noise_sd)
         found["noise_ratio"].append(noise_sd / noise.std())
         effective += [float(np.min(leaf)) for leaf in jax.tree.leaves(draws.effective)]
         gradients.append(float(draws.gradients.mean()))

@@ -104,48 +104,51 @@ def sheet_twin():
     # and sharpness are those with the most evidence on two truths that are none of the five
     smooth = jt.matern_modes(mesh, correlation_length=2 * LENGTH, count=100, smoothness=5.0)
     shapes = jt.matern_modes(mesh, correlation_length=16.0, count=120, smoothness=2.0)
-    conductivity = jt.LogConductivity(
+    tissue_map = jt.LogDiffusivity(
         jt.field(smooth, 0.25, 0.5), reference=0.3, floor=0.01, ceiling=0.9, ratio=RATIO,
         scar_basis=jt.field(shapes, SCAR_SD, 0.3), scar_bias=-3.0, sharpness=5.0, scar_depth=DEPTH,
     )  # fmt: skip
     stimuli = tuple(jt.pulse(jt.in_sphere(mesh, site, 2.0), len(mesh.points)) for site in SITES)
     twin = jt.Twin(
-        mesh, ionic=jt.MitchellSchaeffer(), conductivity=conductivity, stimuli=stimuli[:-1],
+        mesh, cells=jt.MitchellSchaeffer(), tissue_map=tissue_map, beats=stimuli[:-1],
         times=jt.Times(260.0, 0.25),
     )  # fmt: skip
     return twin, stimuli[-1]
 
 
 def one_sheet(seed: int, kind: str, cells=None) -> dict[str, Any]:
-    """One truth, one map, one fit, and what came out of it."""
+    """One truth, one map, one fit, and its errors."""
     import time
 
     import jax.numpy as jnp
     import numpy as np
 
+    import jaxtwin as jt
     from jaxtwin.fem import locate
 
     fine, lat = true_maps(seed, cells)
     data, sigma = noisy_map(fine, lat, kind, seed)
     twin, unseen = sheet_twin()
     begin = time.perf_counter()
-    fit = twin.fit(data, sigma_ms=sigma, iterations=15, tolerance=0.5)
+    found = jt.fit(twin, data.with_sigma(sigma), iterations=15, tolerance=0.5)
     seconds = time.perf_counter() - begin
-    d, scar = (np.asarray(f(fit.theta)) for f in (twin.conductivity.diffusivity, twin.conductivity.scar))
+    of_tissue = found.theta["tissue"]
+    d, scar = (np.asarray(f(of_tissue)) for f in (twin.tissue_map.diffusivity, twin.tissue_map.scar))
     mass, points = np.asarray(twin.space.mass), twin.mesh.points
     true_d, true_scar = np.exp(log_diffusivity(points, seed)), scar_share(points, seed) > 0.5
-    found = scar > 0.5
-    predicted = np.asarray(locate(twin.mesh, fine.points)(jnp.asarray(twin.foretell(fit.theta, unseen))))
-    # both on the clock that starts when the wave has left the site, as the times of a fit do
+    scarred = scar > 0.5
+    predicted = twin.predict(found.theta, unseen)
+    predicted = np.asarray(locate(twin.mesh, fine.points)(jnp.asarray(predicted)))
+    # both from the moment when the wave has left the site, as the times of a fit are
     leaving = np.abs(np.linalg.norm(fine.points - np.asarray(SITES[-1])[None], axis=1) - 4.5) < 2.5
     shift = (predicted - lat[-1])[leaving].mean()
     gap = predicted - lat[-1] - shift
     reached = np.isfinite(gap)
     return {
-        "seed": seed, "noise": kind, "seconds": seconds, "iterations": len(fit.history) - 1,
-        "ended": fit.reason, "loss": fit.assessment.loss, "rmse_fit_ms": fit.assessment.rmse_ms,
-        "noise_ms": sigma, "noise_scale_ms": sigma * float(np.exp(fit.theta["noise"])),
-        "dice": float(2 * mass[found & true_scar].sum() / (mass[found].sum() + mass[true_scar].sum())),
+        "seed": seed, "noise": kind, "seconds": seconds, "iterations": len(found.history) - 1,
+        "ended": found.reason, "loss": found.loss, "rmse_fit_ms": found.rmse_ms,
+        "noise_ms": sigma, "noise_scale_ms": sigma * found.noise(),
+        "dice": float(2 * mass[scarred & true_scar].sum() / (mass[scarred].sum() + mass[true_scar].sum())),
         "conductivity_error": float(np.sqrt(mass @ (d - true_d) ** 2 / (mass @ true_d**2))),
         "unseen_rmse_ms": float(np.sqrt(np.nanmean(gap**2))),
         "unseen_shift_ms": float(shift), "unseen_not_reached": int((~reached).sum()),
@@ -154,7 +157,7 @@ def one_sheet(seed: int, kind: str, cells=None) -> dict[str, Any]:
 
 
 def heavy() -> dict[str, Any]:
-    """8 ms of heavy-tailed noise with 10 % outliers beside 8 ms of clean noise, the same truths."""
+    """8 ms of heavy-tailed noise with 10 % outliers against 8 ms of clean noise, the same truths."""
     clean, wild = sheet("8"), sheet("heavy")
     ratio = {
         f"{name}_over_clean": wild[name] / clean[name]
@@ -164,7 +167,8 @@ def heavy() -> dict[str, Any]:
 
 
 def sheet(kind: str, other_cells: bool = False) -> dict[str, Any]:
-    """Problem S at one noise, five truths; of cells with another model than those of the fit on request."""
+    """Problem S at one noise level, five truths; `other_cells`: of another cell model than that of the
+    fit."""
     import jaxtwin as jt
 
     cells = jt.ModifiedMitchellSchaeffer() if other_cells else None

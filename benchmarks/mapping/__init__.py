@@ -1,4 +1,4 @@
-"""mapping data as systems export them: read, checked, stored, made into hearts and handed on"""
+"""mapping data as systems export them: read, checked, stored, made into hearts, exported"""
 
 from .fuzz import fuzz
 from .large import large

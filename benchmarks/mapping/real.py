@@ -17,7 +17,7 @@ EDGES = {
 
 
 def carto() -> dict[str, Any]:
-    """A real bench study: what of it is read, and its voltages beside the waveforms."""
+    """A real bench study: what is read of it, and its voltages against the waveforms."""
     import numpy as np
 
     from jaxtwin.mapping import read_mapping
@@ -52,7 +52,8 @@ def round_trips() -> dict[str, Any]:
     from jaxtwin import read_mesh
     from jaxtwin._cli.export import export
     from jaxtwin._cli.study import assessed, import_study
-    from jaxtwin.mapping import chamber, read_study
+    from jaxtwin.chamber import chamber
+    from jaxtwin.mapping import read_study
 
     from ..path import DATA
 

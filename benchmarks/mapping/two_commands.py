@@ -80,6 +80,6 @@ def two_commands(fibres: bool = True) -> dict[str, Any]:
     return {
         "commands": 2, "scar_dice": dice(found, true, mass), "scar_centre_distance_mm": float(away),
         "held_out_rmse_ms": held_out, "held_out_over_noise": held_out / NOISE,
-        "validated": bool(summary["validated"]), "import_s": imported, "fit_s": fitted,
+        "validated": summary["validated"] == "validated", "import_s": imported, "fit_s": fitted,
         "nodes": len(result.mesh.points), "noise_scale_ms": summary["noise_scale_ms"],
     }  # fmt: skip

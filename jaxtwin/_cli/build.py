@@ -10,11 +10,11 @@ from .._results import InputError
 from .._units import diffusivity_from_conductivity
 from ..anatomy import Mesh, read_mesh, refine_with_map, reorder, repair
 from ..anatomy.opencarp import read_vtx
+from ..cells import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
 from ..fem import Space
-from ..ionic import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
 from ..mapping import MappingData, read_csv, read_study
 from ..monodomain import Stimulus, in_regions, in_sphere, pulse
-from ..observe import earliest_sources
+from ..twin import earliest_sources
 from .case import Case, MeshCase, StimulusCase
 
 _TIMES = {f"{name}_ms": name for name in ("tau_in", "tau_out", "tau_open", "tau_close")}

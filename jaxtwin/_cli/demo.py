@@ -9,13 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..anatomy import atrial_shell, reorder
-from ..fem import Space, locate
-from ..ionic import MitchellSchaeffer
+from ..cells import MitchellSchaeffer
+from ..fem import Space, locate, matern_modes
+from ..inference import EIKONAL_ROUNDS, Assessment, fit
 from ..mapping import MappingData
 from ..monodomain import Times, Tissue, diffusion_tensor, in_sphere, pulse, simulate
-from ..observe import ActivationTimes
-from ..posterior import Assessment, LogConductivity, field, matern_modes
-from ..twin import EIKONAL_ROUNDS, Twin
+from ..signals import ActivationTimes
+from ..twin import LogDiffusivity, Twin, field
 from ..view import activation_map, conductivity_map, residual_map, save_figure, scar_map, write_vtkhdf
 from .folder import DISCLAIMER, circumstances, write_json
 
@@ -95,7 +95,7 @@ def run_demo(
     )
     ionic = MitchellSchaeffer()
     modes = matern_modes(mesh, correlation_length=12.0, count=120)
-    conductivity = LogConductivity(
+    tissue_map = LogDiffusivity(
         field(modes, sd=0.2, level_sd=0.5),
         scar_basis=field(modes, sd=1.5, level_sd=0.3),
         reference=float(ionic.diffusivity(0.6)),
@@ -104,22 +104,21 @@ def run_demo(
         ratio=RATIO,
     )
     stimuli = tuple(pulse(in_sphere(mesh, site, 3.0), len(mesh.points)) for site in sites)
-    twin = Twin(mesh, ionic=ionic, conductivity=conductivity, stimuli=stimuli[:-1], times=times)
-    fit = twin.fit(
-        data,
-        iterations=iterations,
-        sigma_ms=NOISE_MS,
+    twin = Twin(mesh, cells=ionic, tissue_map=tissue_map, beats=stimuli[:-1], times=times)
+    found = fit(
+        twin, data.with_sigma(NOISE_MS), iterations=iterations,
         report=lambda i, a: progress(i, iterations + EIKONAL_ROUNDS, a),
-    )
-    d, scar = np.asarray(conductivity.diffusivity(fit.theta)), np.asarray(conductivity.scar(fit.theta))
+    )  # fmt: skip
+    of_tissue = found.theta["tissue"]
+    d, scar = np.asarray(tissue_map.diffusivity(of_tissue)), np.asarray(tissue_map.scar(of_tissue))
     true_scar = hidden_scar(mesh.points, centre)
     healthy = float(ionic.diffusivity(SPEED))
     true_d = healthy * SCAR_FACTOR**true_scar
     mass = np.asarray(twin.space.mass)
     low = scar > 0.5  # by the estimate alone: what is healthy and how deep a scar is are not known to it
     place = locate(mesh, fine.points)
-    unseen = np.asarray(place(twin.foretell(fit.theta, stimuli[-1])))
-    before = np.asarray(place(twin.activation(twin.mean(), stimuli[-1])))
+    unseen = np.asarray(place(twin.predict(found.theta, stimuli[-1])))
+    before = np.asarray(place(twin.wave(twin.mean(), stimuli[-1]).activation))
 
     def rmse(predicted):
         return float(np.sqrt(np.nanmean((predicted - lat[-1]) ** 2)))
@@ -136,13 +135,13 @@ def run_demo(
             "truth": SPEED, "estimate": float(np.median(np.asarray(ionic.speed(d))[outside])),
         },
         "relative_error_of_log_D": float(np.sqrt(np.average(np.log(d / true_d) ** 2, weights=mass))),
-        "rmse_fit_ms": fit.assessment.rmse_ms, "noise_ms": NOISE_MS,
+        "rmse_fit_ms": found.rmse_ms, "noise_ms": NOISE_MS,
         "unseen_site_rmse_ms": {"before_fit": rmse(before), "after_fit": rmse(unseen)},
         "unseen_site_not_reached": int((~np.isfinite(unseen)).sum()),
         "unseen_site_correlation": float(np.corrcoef(lat[-1], unseen)[0, 1]),
-        "iterations": len(fit.history) - 1, "seconds": time.perf_counter() - begin, "notice": DISCLAIMER,
+        "iterations": len(found.history) - 1, "seconds": time.perf_counter() - begin, "notice": DISCLAIMER,
     }  # fmt: skip
-    save_figure(activation_map(mesh, np.asarray(twin.predict(fit.theta, 0))), folder / "activation.png")
+    save_figure(activation_map(mesh, np.asarray(twin.predict(found.theta, 0))), folder / "activation.png")
     save_figure(
         conductivity_map(mesh, true_d, title="Conductivity: the hidden truth"),
         folder / "conductivity_truth.png",
@@ -163,7 +162,7 @@ def run_demo(
         folder / "result.vtkhdf", mesh, times_ms=np.asarray([0.0]), provenance=circumstances() | settings,
         point_data={
             "diffusivity_mm2_per_ms": d, "diffusivity_truth_mm2_per_ms": true_d, "scar": scar,
-            "activation_ms": np.asarray(twin.predict(fit.theta, 0)),
+            "activation_ms": np.asarray(twin.predict(found.theta, 0)),
         },
     )  # fmt: skip
     summary["seconds"] = time.perf_counter() - begin

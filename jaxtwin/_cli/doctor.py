@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from ..anatomy import sheet
+from ..cells import MitchellSchaeffer
 from ..fem import Space
-from ..ionic import MitchellSchaeffer
 from ..monodomain import RungeKuttaChebyshev, Times, Tissue, diffusion_tensor, pulse, simulate
-from ..observe import ActivationTimes
+from ..signals import ActivationTimes
 from .folder import PACKAGES
 
 

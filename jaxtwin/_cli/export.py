@@ -6,18 +6,11 @@ import numpy as np
 
 from .._results import InputError
 from ..anatomy import write_mesh
-from ..mapping import (
-    Electrode,
-    Study,
-    chamber,
-    project,
-    read_mapping,
-    write_csv,
-    write_opencarp_case,
-    write_openep,
-)
+from ..assurance import hold_out
+from ..chamber import chamber
+from ..exchange import Electrode, write_opencarp_case
+from ..mapping import Study, project, read_mapping, write_csv, write_openep
 from ..monodomain import Stimulus
-from ..posterior import split
 from ..view import Result, read_vtkhdf
 from . import build
 from .case import Case, load_case
@@ -131,7 +124,7 @@ def _stimuli(result: Result, case: Case, speed: float) -> list[Stimulus]:
         data, _ = build.mapping(case, heart)
         data, _ = project(result.mesh, data)
         # sources come from what the fit has seen
-        data = data.subset(split(
+        data = data.subset(hold_out(
             result.mesh, data, fit=case.map.fit_points or None, held_out=case.map.held_out_points,
             patch_fraction=case.map.held_out_patch_fraction, seed=case.map.seed,
         ).fit)  # fmt: skip

@@ -10,20 +10,12 @@ from jaxtyping import Array, Float
 
 from .._results import InputError
 from .._units import conductivity_from_diffusivity
+from ..assurance import hold_out, judge
+from ..fem import matern_modes
+from ..inference import EIKONAL_ROUNDS, Assessment, Voltage, fit, posterior, predict, spread
 from ..mapping import MappingData, project
 from ..monodomain import Checkpointed, Times
-from ..posterior import (
-    Assessment,
-    LogConductivity,
-    Voltage,
-    field,
-    matern_modes,
-    per_region,
-    split,
-    spread,
-    uniform,
-)
-from ..twin import EIKONAL_ROUNDS, Twin, at_once
+from ..twin import LogDiffusivity, Twin, at_once, field, offset_ms, per_region, uniform
 from ..view import (
     activation_map,
     conductivity_map,
@@ -35,7 +27,7 @@ from ..view import (
     scar_map,
     write_vtkhdf,
 )
-from . import build, judge
+from . import build
 from .case import Case
 from .folder import DISCLAIMER, provenance, write_json
 from .simulate import Say, describe
@@ -45,7 +37,7 @@ ACROSS = "speed_across_mm_per_ms"
 ENOUGH_MAPS = 3  # for the three numbers of a tensor
 
 
-def parameterisation(case: Case, mesh, reference: float) -> LogConductivity:
+def parameterisation(case: Case, mesh, reference: float) -> LogDiffusivity:
     """What the [fit] table of a case asks for."""
     f, modes = case.fit, None
     if f.parameterisation == "field" or f.scar or f.fibres:
@@ -60,7 +52,7 @@ def parameterisation(case: Case, mesh, reference: float) -> LogConductivity:
     scar = field(modes, sd=1.5, level_sd=0.3) if f.scar and modes is not None else None
     # what the map has to say of fibres it says alone: no direction is likelier than another
     tensor = field(modes, TENSOR_SD, TENSOR_LEVEL_SD) if f.fibres and modes is not None else None
-    return LogConductivity(
+    return LogDiffusivity(
         basis, scar_basis=scar, reference=reference,
         floor=f.least_diffusivity_mm2_per_ms, ceiling=f.largest_diffusivity_mm2_per_ms,
         ratio=1.0 if f.fibres else case.tissue.anisotropy_ratio,
@@ -100,11 +92,11 @@ def run_fit(
     data, _ = project(heart.mesh, data)
     for note in data.notes:
         say(note)
-    sets = split(
+    sets = hold_out(
         heart.mesh, data, fit=case.map.fit_points or None, held_out=case.map.held_out_points,
         patch_fraction=case.map.held_out_patch_fraction, seed=case.map.seed,
     )  # fmt: skip
-    train = data.subset(sets.fit)
+    train = data.subset(sets.fit).with_sigma(case.map.sigma_ms)
     ionic = build.cells(case)
     reference = build.diffusivity(case, ionic)
     own_clock = case.stimulus[0].kind == "map"
@@ -124,7 +116,7 @@ def run_fit(
             f"{ENOUGH_MAPS} maps or more of a surface of triangles: fewer do not tell direction from speed",
             "Add maps of other pacing sites, or give the fibres with the mesh",
         )
-    conductivity = parameterisation(case, heart.mesh, reference)
+    tissue_map = parameterisation(case, heart.mesh, reference)
     if case.fit.voltage and not (case.fit.scar and (train.bipolar_mv > 0.0).any()):
         raise InputError(
             f"[fit] voltage = true with scar = {str(case.fit.scar).lower()} and "
@@ -132,49 +124,48 @@ def run_fit(
             "scar = true and a map with voltages (column bipolar_mv)", "Correct one of them",
         )  # fmt: skip
     twin = Twin(
-        heart.mesh, ionic=ionic, conductivity=conductivity, stimuli=stimuli,
+        heart.mesh, cells=ionic, tissue_map=tissue_map, beats=stimuli,
         times=beat(case, train, own_clock), discrepancy=discrepancy(case, heart.mesh),
-        voltage=Voltage(case.fit.healthy_mV, case.fit.scar_mV) if case.fit.voltage else None,
         mass_scaling=case.mesh.mass_scaling, consistent_mass=case.mesh.consistent_mass,
         adjoint=Checkpointed(case.fit.gradient_memory_GB * 1e9 / at_once(len(stimuli))),
     )  # fmt: skip
+    evidence = (Voltage(case.fit.healthy_mV, case.fit.scar_mV),) if case.fit.voltage else ()
     warnings = [*data.notes, *build.check_step(case, twin.space)]
     case = build.resolved(case, time={"end_ms": twin.times.stop})
     prepared = time.perf_counter()
     if checkpoint.exists():
-        say(f"Goes on from {checkpoint}, where an earlier run was interrupted.")
-    fit = twin.fit(
-        train, iterations=case.fit.iterations, tolerance=case.fit.tolerance, sigma_ms=case.map.sigma_ms,
+        say(f"Resuming from {checkpoint}.")
+    found = fit(
+        twin, train, evidence=evidence, iterations=case.fit.iterations, tolerance=case.fit.tolerance,
         optimiser=case.fit.optimiser,
         checkpoint=checkpoint if case.fit.optimiser == "trust_region" else None,
         report=lambda i, a: progress(i, case.fit.iterations + EIKONAL_ROUNDS, a),
     )  # fmt: skip
     fitted = time.perf_counter()
-    waves = twin.waves(fit.theta)
-    posterior = twin.posterior(
-        train, fit.theta, rank=case.fit.uncertainty_directions, sigma_ms=case.map.sigma_ms, waves=waves
-    )
-    sure = spread(conductivity, posterior, error=twin.error_of_conductivity(fit.theta, waves))
+    waves = found.waves()
+    uncertain = posterior(found, rank=case.fit.uncertainty_directions, waves=waves)
+    fields = spread(twin, uncertain, waves=waves)
     judged = time.perf_counter()
     _, place = project(heart.mesh, data)
-    beats = [twin.predict(fit.theta, k, wave) for k, wave in enumerate(waves)]
+    beats = [twin.predict(found.theta, k, wave) for k, wave in enumerate(waves)]
     nodes = np.stack([np.asarray(lat) for lat in beats])
-    noise = float(np.exp(np.asarray(fit.theta["noise"]))) * case.map.sigma_ms
+    noise = found.noise() * case.map.sigma_ms
     resolution = None
     if case.mesh.error_estimate:
         resolution = [describe(wave.error, noise, warnings) for wave in waves if wave.error is not None]
     at_points = np.stack([np.asarray(place(lat)) for lat in beats])
     predicted = at_points[data.map_index, np.arange(len(data.lat_ms))]
-    d = np.asarray(conductivity.diffusivity(fit.theta))
-    conduction = principal(twin, fit.theta) if case.fit.fibres else {}
-    scar, mass = np.asarray(conductivity.scar(fit.theta)), np.asarray(twin.space.mass)
+    of_tissue = found.theta["tissue"]
+    d = np.asarray(tissue_map.diffusivity(of_tissue))
+    conduction = principal(twin, found.theta) if case.fit.fibres else {}
+    scar, mass = np.asarray(tissue_map.scar(of_tissue)), np.asarray(twin.space.mass)
     parts = {"fit": sets.fit & data.valid, "held_out_points": sets.points, "held_out_patch": sets.patch}
     scores = {
         name: judge.errors(predicted[mask], data.lat_ms[mask]) for name, mask in parts.items() if mask.any()
     }
-    open_ms = np.stack([twin.predictive(posterior, k, wave=wave).std(axis=0) for k, wave in enumerate(waves)])
+    open_ms = np.stack([predict(twin, uncertain, k, wave=wave).std(axis=0) for k, wave in enumerate(waves)])
     half_ms, held = judge.intervals(
-        heart.mesh, twin.likelihood, open_ms, noise, predicted, data, place, parts
+        heart.mesh, found.problem.arrival.errors, open_ms, noise, predicted, data, place, parts
     )
     rivals = judge.baselines(heart.mesh, data, parts)
     warnings += [
@@ -185,22 +176,22 @@ def run_fit(
     further = None
     if case.fit.next_sites:
         further = judge.next_sites(
-            twin, posterior, train, np.asarray(sure.scar), case.fit.next_sites, case.map.sigma_ms
+            found, uncertain, np.asarray(fields.scar), case.fit.next_sites, case.map.sigma_ms
         )
     record = provenance(case, [*heart.sources, *more], [*heart.notes, *warnings])
     summary = {
         "twin": scores, "baselines": rivals, "validated": judge.validated(scores, rivals),
-        "physics_alone": judge.beside_physics(twin, fit.theta, predicted, place, data, parts),
+        "physics_alone": judge.physics_alone(found, predicted, place, data, parts),
         "noise_scale_ms": noise, "numerical_error_ms": resolution,
-        "offset_ms": np.asarray(twin.offset_ms(fit.theta)).tolist(),
+        "offset_ms": np.asarray(offset_ms(found.theta)).tolist(),
         "diffusivity_mm2_per_ms": judge.percentiles(d),
         "conductivity_S_per_m": judge.percentiles(conductivity_from_diffusivity(d)),
         "speed_mm_per_ms": judge.percentiles(np.asarray(ionic.speed(d))),
-        "uncertainty": judge.uncertainty(posterior, sure, mass), "intervals": held, "next_sites": further,
+        "uncertainty": judge.uncertainty(uncertain, fields, mass), "intervals": held, "next_sites": further,
         "speed_across_mm_per_ms": judge.percentiles(conduction[ACROSS]) if conduction else None,
-        "voltage_levels_mV": judge.voltage_levels(twin, fit.theta),
+        "voltage_levels_mV": judge.voltage_levels(found),
         "scar_fraction": float(np.average(scar > 0.5, weights=mass)) if case.fit.scar else None,
-        "iterations": len(fit.history) - 1, "ended": fit.reason, "loss": fit.assessment.loss,
+        "iterations": len(found.history) - 1, "ended": found.reason, "loss": found.loss,
         "nodes": len(heart.mesh.points), "steps": twin.times.steps, "stages": twin.stepper.stages,
         "seconds": {
             "prepare": prepared - begin, "fit": fitted - prepared, "uncertainty": judged - fitted,
@@ -211,7 +202,9 @@ def run_fit(
     shown = scar if case.fit.scar else None
     beats = {"activation_ms": nodes, "activation_sd_ms": open_ms, "activation_90_percent_ms": half_ms}
     where = None if further is None else np.asarray([site["position_mm"] for site in further])
-    _write(folder, heart, twin, data, predicted, beats, d, shown, sets, fit, sure, record, conduction, where)
+    _write(
+        folder, heart, twin, data, predicted, beats, d, shown, sets, found, fields, record, conduction, where
+    )
     write_json(folder / "summary.json", summary)
     (folder / "resolved.toml").write_text(record["case"], encoding="utf-8")
     for warning in warnings:
@@ -221,12 +214,25 @@ def run_fit(
 def principal(twin: Twin, theta) -> dict[str, np.ndarray]:
     """In each cell the direction of fastest conduction, and the speed at right angles to it in the tissue."""
     values, vectors = np.linalg.eigh(np.asarray(twin.diffusivity(theta), np.float64))
-    across = np.asarray(twin.ionic.speed(jnp.asarray(values[:, -2])), np.float64)
+    across = np.asarray(twin.cells.model.speed(jnp.asarray(values[:, -2])), np.float64)
     return {"conduction_direction": vectors[:, :, -1], ACROSS: across}
 
 
 def _write(
-    folder: Path, heart, twin, data, predicted, beats, d, scar, sets, fit, sure, record, conduction, where
+    folder: Path,
+    heart,
+    twin,
+    data,
+    predicted,
+    beats,
+    d,
+    scar,
+    sets,
+    found,
+    uncertain,
+    record,
+    conduction,
+    where,
 ) -> None:
     mesh = heart.mesh
     nodes = beats["activation_ms"]
@@ -235,19 +241,22 @@ def _write(
         for name, rows in beats.items()
         for k, row in enumerate(rows)
     }
-    fields = {"diffusivity_mm2_per_ms": d, "conductivity_S_per_m": conductivity_from_diffusivity(d)}
-    fields |= {"speed_mm_per_ms": np.asarray(twin.ionic.speed(d)), "original_node": heart.origin}
-    fields |= {"log_conductivity_sd": np.asarray(sure.log_sd), "information": np.asarray(sure.information)}
-    ends = {"p5": sure.low, "p95": sure.high}
-    fields |= {
+    values = {"diffusivity_mm2_per_ms": d, "conductivity_S_per_m": conductivity_from_diffusivity(d)}
+    values |= {"speed_mm_per_ms": np.asarray(twin.cells.model.speed(d)), "original_node": heart.origin}
+    values |= {
+        "log_conductivity_sd": np.asarray(uncertain.log_sd),
+        "information": np.asarray(uncertain.information),
+    }
+    ends = {"p5": uncertain.low, "p95": uncertain.high}
+    values |= {
         f"conductivity_{name}_S_per_m": conductivity_from_diffusivity(np.asarray(end))
         for name, end in ends.items()
     }
     if scar is not None:
-        fields |= {"scar_probability": np.asarray(sure.scar)}
+        values |= {"scar_probability": np.asarray(uncertain.scar)}
     write_vtkhdf(
         folder / "result.vtkhdf", mesh, times_ms=np.asarray([0.0]), provenance=record,
-        point_data=measured | fields | ({} if scar is None else {"scar": scar}),
+        point_data=measured | values | ({} if scar is None else {"scar": scar}),
         cell_data=conduction,
         activation=frozenset(name for name in measured if name.startswith("activation_ms")),
     )  # fmt: skip
@@ -260,7 +269,9 @@ def _write(
         folder / "activation.png",
     )
     save_figure(conductivity_map(mesh, d), folder / "conductivity.png")
-    save_figure(information_map(mesh, np.asarray(sure.information), points=where), folder / "information.png")
+    save_figure(
+        information_map(mesh, np.asarray(uncertain.information), points=where), folder / "information.png"
+    )
     if scar is not None:
         save_figure(scar_map(mesh, scar), folder / "scar.png")
     save_figure(
@@ -270,5 +281,5 @@ def _write(
         fit_summary(data.lat_ms[used], predicted[used], held_out=(sets.points | sets.patch)[used]),
         folder / "fit.png",
     )
-    history = {name: np.asarray([row[name] for row in fit.history]) for name in ("loss", "rmse_ms")}
+    history = {name: np.asarray([row[name] for row in found.history]) for name in ("loss", "rmse_ms")}
     save_figure(convergence(history), folder / "convergence.png")

@@ -8,11 +8,11 @@ import numpy as np
 
 from .._files import atomic_write
 from ..anatomy import Mesh, atrial_shell, write_mesh
+from ..cells import MitchellSchaeffer
 from ..fem import Space
-from ..ionic import MitchellSchaeffer
 from ..mapping import MappingData, write_csv
 from ..monodomain import Times, Tissue, diffusion_tensor, in_sphere, pulse, simulate
-from ..observe import ActivationTimes
+from ..signals import ActivationTimes
 from .case import StimulusCase, example_case, write_case
 from .folder import new_folder
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..fem import Space
 from ..mapping import project
 from ..monodomain import Times, Tissue, diffusion_tensor, simulate_in_parts
-from ..observe import ActivationTimes, NumericalError, numerical_error
+from ..signals import ActivationTimes, NumericalError, numerical_error
 from ..view import activation_map, save_figure, write_vtkhdf
 from . import build
 from .case import Case

@@ -10,19 +10,9 @@ import numpy as np
 from .._files import atomic_write
 from .._results import InputError
 from ..anatomy import read_mesh, repair, write_mesh
-from ..mapping import (
-    Map,
-    Study,
-    annotated,
-    assess,
-    carried_fibres,
-    chamber,
-    read_mapping,
-    rule_fibres,
-    write_study,
-)
-from ..mapping.quality import FAR_MM, LOW_MV, OUTLIER, Quality
-from ..observe import refuse_reentry
+from ..chamber import carried_fibres, chamber, rule_fibres
+from ..mapping import Map, Quality, Study, annotated, assess, read_mapping, refuse_reentry, write_study
+from ..mapping.quality import FAR_MM, LOW_MV, OUTLIER
 from ..view import quality_map, save_figure
 from .case import (
     Case,

@@ -10,7 +10,7 @@ import numpy as np
 from .. import verify
 from .._results import InputError
 from ..anatomy import sheet, slab
-from ..ionic import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
+from ..cells import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
 from ..monodomain import RungeKuttaChebyshev
 from ..verify import CONVERGED, SlabWave, richardson_limit, slab_wave
 from ..verify.slab import ACROSS, ALONG, POINTS

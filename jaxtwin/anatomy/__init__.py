@@ -12,10 +12,11 @@ from .refine import Refinement, refine, refine_with_map
 from .refine_to import LocalRefinement, refine_to
 from .repair import Repaired, RepairReport, repair
 from .spread import farthest_points
+from .surface import Surface
 
 __all__ = [
     "Cut", "LocalRefinement", "Mesh", "MeshFile", "Opening", "Refinement", "Reordered", "RepairReport",
-    "Repaired", "across_fibres", "atrial_shell", "cable", "cut", "cut_at", "farthest_points", "openings",
-    "quality", "read_mesh", "refine", "refine_to", "refine_with_map", "reorder", "repair", "sheet", "slab",
-    "stiffness_bound", "ventricular_ellipsoid", "write_mesh",
+    "Repaired", "Surface", "across_fibres", "atrial_shell", "cable", "cut", "cut_at", "farthest_points",
+    "openings", "quality", "read_mesh", "refine", "refine_to", "refine_with_map", "reorder", "repair",
+    "sheet", "slab", "stiffness_bound", "ventricular_ellipsoid", "write_mesh",
 ]  # fmt: skip

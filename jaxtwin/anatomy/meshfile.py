@@ -4,7 +4,9 @@ import contextlib
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
+import lazy_loader
 import numpy as np
 
 from .._files import read_bytes
@@ -14,6 +16,8 @@ from .mesh import Mesh
 from .opencarp import SUFFIXES, read_opencarp, write_opencarp
 from .vtk_legacy import read_vtk_legacy
 from .vtk_xml import read_vtk_xml, write_vtu
+
+meshio: Any = lazy_loader.load("meshio")  # slow to import, and needed for foreign formats only
 
 # Other readers of meshio 5.3.5 (ANSYS, OFF, Tecplot, TetGen, WKT) never end on files that were cut short.
 MESHIO_NAMES = {
@@ -80,8 +84,6 @@ def write_mesh(
 
 
 def _read_with_meshio(path: Path, unit: str) -> MeshFile:
-    import meshio  # slow to import, and needed for foreign formats only
-
     name = MESHIO_NAMES.get(path.suffix.lower())
     # Its reader of PLY waits for this word for ever.
     if name is None or (name == "ply" and b"end_header" not in read_bytes(path, 100_000)):

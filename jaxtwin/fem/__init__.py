@@ -1,12 +1,27 @@
-"""Space to operators: P1 elements, sparse products, interpolation."""
+"""Space to operators: P1 elements, sparse products, interpolation, distances, random fields."""
 
 from .diffusion import EdgeOperator, diffusion_operator, dispersion_operator
+from .geodesic import geodesic
 from .locate import Interpolation, locate
+from .matern import MaternModes, laplace_modes, matern_modes, spectrum
 from .p1 import lumped_mass, p1_gradients
+from .partition import Partition, partition
 from .space import Space
-from .split import Split, split
 
 __all__ = [
-    "EdgeOperator", "Interpolation", "Space", "Split", "diffusion_operator", "dispersion_operator", "locate",
-    "lumped_mass", "p1_gradients", "split",
-]  # fmt: skip
+    "EdgeOperator",
+    "Interpolation",
+    "MaternModes",
+    "Partition",
+    "Space",
+    "diffusion_operator",
+    "dispersion_operator",
+    "geodesic",
+    "laplace_modes",
+    "locate",
+    "lumped_mass",
+    "matern_modes",
+    "p1_gradients",
+    "partition",
+    "spectrum",
+]

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 from scipy.spatial import KDTree
 
 from .._results import InputError
-from ..anatomy.mesh import Mesh
+from ..anatomy import Mesh
 
 PAIRS = 100_000  # point-cell pairs treated at once: about 50 MB of temporaries
 LEVELS = 8  # classes of cell size, each half the one before
@@ -30,6 +30,11 @@ class Interpolation(eqx.Module):
     def __call__(self, values: Float[Array, "... nodes"]) -> Float[Array, "... points"]:
         """Values at the points, linear in `values`; a corner that is not finite spoils its points."""
         return jnp.einsum("pc,...pc->...p", self.weights.astype(values.dtype), values[..., self.nodes])
+
+    def nearest(self) -> Int[np.ndarray, " points"]:
+        """The node with the largest weight at each point."""
+        nodes, corner = np.asarray(self.nodes), np.asarray(self.weights).argmax(axis=1)[:, None]
+        return np.take_along_axis(nodes, corner, axis=1)[:, 0]
 
 
 def locate(mesh: Mesh, positions) -> Interpolation:

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from .._results import InputError
-from ..anatomy.mesh import Mesh
-from ..fem.locate import Interpolation, locate
+from ..anatomy import Mesh
+from ..fem import Interpolation, locate
 
 SENTINEL = -9000.0  # a LAT at or below is "missing": CARTO writes -10000, or -10000 less its reference
 
@@ -142,6 +142,26 @@ class MappingData(eqx.Module):
     def maps(self) -> int:
         """Number of maps."""
         return len(self.names)
+
+    def until_ms(self) -> Float[np.ndarray, " points"]:
+        """(points,), until when no activation was seen at a point without one, ms: the upper end of its
+        window of interest, where that is not known the latest valid LAT of its map.
+
+        There is no margin: a wave that came later than the last one seen was not looked for.
+        """
+        latest = np.full(self.maps, np.nan)
+        np.fmax.at(latest, self.map_index[self.valid], self.lat_ms[self.valid])
+        end = self.woi_ms[:, 1]
+        return np.where(np.isfinite(end), end, latest[self.map_index])
+
+    def with_sigma(self, sigma_ms: float) -> "MappingData":
+        """The same points, with `sigma_ms` as the standard deviation (ms) of the LATs that have none of their
+        own. Raises `InputError` unless it is above 0 and finite."""
+        return MappingData(
+            **(self._columns() | {"sigma_ms": np.where(np.isnan(self.sigma_ms), sigma_ms, self.sigma_ms)}),
+            names=self.names,
+            notes=self.notes,
+        )
 
     def subset(self, mask: Bool[np.ndarray, " points"]) -> "MappingData":
         """The points where `mask` is True. Names and indices of the maps stay as they are."""

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import KDTree
 
 from ..anatomy import Mesh
-from ..fem.p1 import lumped_mass
+from ..fem import lumped_mass
 from .annotate import annotate
 from .study import Map
 

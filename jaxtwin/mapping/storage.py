@@ -17,7 +17,8 @@ import numpy as np
 
 from .._files import atomic_write, read_bytes
 from .._results import InputError, naming
-from .study import NUMBERS, TEXTS, AbstractSignals, Map, Points, Signals, Study, Surface
+from ..anatomy import Surface
+from .study import NUMBERS, TEXTS, AbstractSignals, Map, Points, Signals, Study
 
 FORMAT = "jaxtwin study 1"
 HEAD = 512  # bytes

@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from .._results import InputError
+from ..anatomy import Surface
+from ..anatomy.surface import column, unequal
 from ..fem import locate
 from .data import MappingData
-from .surface import Surface, column, unequal
 
 NUMBERS = (
     "lat_ms", "reference_ms", "sigma_ms", "bipolar_mv", "unipolar_mv", "impedance_ohm", "force_g",

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from .._compiled import compiled
 from .._results import InputError
 from ..anatomy import Mesh
-from ..fem.p1 import p1_gradients
+from ..fem import p1_gradients
 
 DUST = 1e-9  # share of a ray that is not followed
 SWEEPS = 100  # over the nodes, for rays that come from later nodes again and again

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..cells import AbstractIonicModel
 from ..fem import EdgeOperator
-from ..ionic import AbstractIonicModel
 from .recorder import AbstractRecorder, Step
 from .stepper import AbstractStepper, Entry, Reaction, State
 from .stimulus import AbstractStimulus

@@ -8,7 +8,7 @@ from jax.sharding import Mesh as Devices
 from jax.sharding import NamedSharding, PartitionSpec
 
 from .._results import InputError
-from ..fem import Split, diffusion_operator
+from ..fem import Partition, diffusion_operator
 from .adjoint import AbstractAdjoint, Checkpointed
 from .recorder import AbstractRecorder
 from .simulate import Solution, Times, begin, march_of, simulate, solution_of, with_stages
@@ -101,7 +101,7 @@ def _batch(shared, spread, times, stepper, recorders, adjoint, devices) -> Solut
 
 
 def simulate_split(
-    split: Split,
+    split: Partition,
     tissue: Tissue,
     times: Times,
     *,
@@ -112,10 +112,11 @@ def simulate_split(
 ) -> Solution:
     """The same solve as `simulate`, with the mesh in parts on as many devices; forward and gradient.
 
-    `split`: from `jaxtwin.fem.split(mesh, tissue.space, parts)`. Each product of a stage sends the values at
-    the borders of the parts to the others. Recorders are those whose records are arrays with the nodes last.
-    Durations of a stimulus are not differentiated here. `devices`: all where None; with `jax.distributed`
-    those of all processes, each of which calls this with the same arguments and gets the whole solution.
+    `split`: from `jaxtwin.fem.partition(mesh, tissue.space, parts)`. Each product of a stage sends the values
+    at the borders of the parts to the others. Recorders are those whose records are arrays with the nodes
+    last. Durations of a stimulus are not differentiated here. `devices`: all where None; with
+    `jax.distributed` those of all processes, each of which calls this with the same arguments and gets the
+    whole solution.
     """
     chosen = _devices(devices, split.parts)
     stepper = with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt)
@@ -123,7 +124,7 @@ def simulate_split(
 
 
 @eqx.filter_jit
-def _split(split: Split, tissue: Tissue, times, stepper, recorders, adjoint, devices) -> Solution:
+def _split(split: Partition, tissue: Tissue, times, stepper, recorders, adjoint, devices) -> Solution:
     grid = Devices(np.asarray(devices), ("parts",))
     count = tissue.space.nodes
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._results import InputError
-from ..ionic import AbstractIonicModel
+from ..cells import AbstractIonicModel
 from .stimulus import AbstractStimulus
 
 MAX_STAGES = 100  # each is compiled on its own

@@ -3,8 +3,8 @@
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from ..cells import AbstractIonicModel
 from ..fem import Space
-from ..ionic import AbstractIonicModel
 from .stimulus import AbstractStimulus
 
 

@@ -1,11 +1,19 @@
-"""The twin: what maps a heart gives, the search for the heart that gave the maps, and how sure that is."""
+"""The forward model: from parameters to waves and predictions."""
 
-from .cores import at_once
+from .beat import Beat, Departure, beat
+from .cores import at_once, of_each
 from .discretisation import MeshError
-from .twin import EIKONAL_ROUNDS, OFFSET_SD, Twin
-from .uncertainty import IdentifiabilityWarning
+from .parameters import OFFSET_SD, CellParameters, Theta, offset_ms, scaled
+from .placed import PlacedMap, additive_terms, place_maps, place_unmeasured, with_errors_of
+from .sources import earliest_sources
+from .tissue_map import AbstractTissueMap, LogDiffusivity, field, per_region, uniform
+from .twin import Twin, simulate_beat
 from .wave import Wave
+from .waves import diffusivity_error, simulated_waves
 
 __all__ = [
-    "EIKONAL_ROUNDS", "OFFSET_SD", "IdentifiabilityWarning", "MeshError", "Twin", "Wave", "at_once",
+    "OFFSET_SD", "AbstractTissueMap", "Beat", "CellParameters", "Departure", "LogDiffusivity", "MeshError",
+    "PlacedMap", "Theta", "Twin", "Wave", "additive_terms", "at_once", "beat", "diffusivity_error",
+    "earliest_sources", "field", "of_each", "offset_ms", "per_region", "place_maps", "place_unmeasured",
+    "scaled", "simulate_beat", "simulated_waves", "uniform", "with_errors_of",
 ]  # fmt: skip

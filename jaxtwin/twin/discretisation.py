@@ -6,7 +6,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..anatomy import Mesh
-from ..posterior import Theta, field, matern_modes
+from ..fem import matern_modes
+from .parameters import Theta
+from .tissue_map import field
 from .wave import Wave
 
 LEVEL, VARIATION = 0.6, 0.5  # prior standard deviations of the factor, see `MeshError`
@@ -35,10 +37,10 @@ class MeshError(eqx.Module):
 
     def numbers(self, theta: Theta, map_index: Int[Array, ""] | int | None) -> Float[Array, " error_terms"]:
         """What stands before the basis in map `map_index`, or should (None) in one that was not measured."""
-        shared = SHARED**0.5 * theta["mesh_error"][-1]
+        shared = SHARED**0.5 * theta["maps"]["mesh_error"][-1]
         if map_index is None:
             return shared
-        return shared + (1.0 - SHARED) ** 0.5 * theta["mesh_error"][map_index]
+        return shared + (1.0 - SHARED) ** 0.5 * theta["maps"]["mesh_error"][map_index]
 
     def fields(self, wave: Wave) -> Float[Array, "nodes error_terms"]:
         """The basis times the estimated error of a wave: fields of times, ms."""
@@ -49,7 +51,7 @@ class MeshError(eqx.Module):
         """What the mesh does to the times of a wave by theta, ms."""
         return self.fields(wave) @ self.numbers(theta, map_index)
 
-    def of_conductivity(self, waves: tuple[Wave, ...]) -> Float[np.ndarray, " nodes"]:
+    def of_diffusivity(self, waves: tuple[Wave, ...]) -> Float[np.ndarray, " nodes"]:
         """Standard deviation of log D that the edges of the mesh leave at the nodes.
 
         Speed goes with the root of D, so that it is twice the relative error of the time for which a wave has

@@ -3,7 +3,7 @@
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from ..observe import NumericalError
+from ..signals import NumericalError
 
 
 class Wave(eqx.Module):

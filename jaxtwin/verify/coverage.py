@@ -11,12 +11,12 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Float
 
 from ..anatomy import sheet
-from ..fem import locate
-from ..ionic import MitchellSchaeffer
+from ..cells import MitchellSchaeffer
+from ..fem import locate, matern_modes
+from ..inference import StudentT, fit, posterior
 from ..mapping import MappingData
 from ..monodomain import Times, in_sphere, pulse
-from ..posterior import LogConductivity, Theta, field, matern_modes
-from ..twin import Twin
+from ..twin import LogDiffusivity, Theta, Twin, diffusivity_error, field
 
 LEVELS = (0.5, 0.8, 0.95)
 PROBES = 12  # nodes at which intervals are looked at
@@ -39,7 +39,7 @@ class Coverage(eqx.Module):
     score: Float[np.ndarray, "truths places"]
 
 
-class Problem(eqx.Module):
+class Trial(eqx.Module):
     """A sheet to be fitted, the finer (or same) one on which truths are simulated, and where points are."""
 
     twin: Twin
@@ -48,9 +48,7 @@ class Problem(eqx.Module):
     sigma_ms: float = eqx.field(static=True)
 
 
-def small_sheet(
-    edge: float = 1.0, truth_edge: float = 1.0, points: int = 80, sigma_ms: float = 1.0
-) -> Problem:
+def small_sheet(edge: float = 1.0, truth_edge: float = 1.0, points: int = 80, sigma_ms: float = 1.0) -> Trial:
     """20 x 20 mm with three pacing sites and a Matern field of log D (standard deviation 0.3, 10 mm).
 
     Points are at random places. Where `truth_edge` is another than `edge`, the truth is the same function of
@@ -63,41 +61,42 @@ def small_sheet(
     def twin_on(mesh, basis) -> Twin:
         sites = [[0.0, 0.0], [20.0, 0.0], [10.0, 20.0]]
         return Twin(
-            mesh, ionic=cells, times=times,
-            conductivity=LogConductivity(basis, reference=0.25, floor=0.02, ceiling=1.2, ratio=3.0),
-            stimuli=tuple(pulse(in_sphere(mesh, s, 2.0), len(mesh.points)) for s in sites),
-            mesh_error=truth_edge != edge,
+            mesh, cells=cells, times=times,
+            tissue_map=LogDiffusivity(basis, reference=0.25, floor=0.02, ceiling=1.2, ratio=3.0),
+            beats=tuple(pulse(in_sphere(mesh, s, 2.0), len(mesh.points)) for s in sites),
+            estimate_mesh_error=truth_edge != edge,
         )  # fmt: skip
 
     fine = mesh if truth_edge == edge else sheet(20.0, 20.0, truth_edge, fibre_angle=0.5, distortion=0.1)
     there = basis if fine is mesh else locate(mesh, fine.points)(basis.T).T
     where = np.random.default_rng(0).uniform(0.0, 20.0, (points, 2))
-    return Problem(twin_on(mesh, basis), twin_on(fine, there), where, sigma_ms)
+    return Trial(twin_on(mesh, basis), twin_on(fine, there), where, sigma_ms)
 
 
-def drawn(problem: Problem, outliers: float, random: np.random.Generator) -> tuple[Theta, MappingData]:
+def drawn(trial: Trial, outliers: float, random: np.random.Generator) -> tuple[Theta, MappingData]:
     """A theta from the prior, and its maps, with noise as the likelihood has it and a share of outliers."""
-    twin, maps = problem.truth, len(problem.truth.stimuli)
+    twin, maps = trial.truth, len(trial.truth.beats)
     theta = jax.tree.map(
         lambda leaf: jnp.asarray(random.standard_normal(leaf.shape), leaf.dtype), twin.mean()
     )
-    # the noise is that of the likelihood; errors of a mesh are none that it makes on itself
-    none = {name: jnp.zeros_like(leaf) for name, leaf in theta.items() if name in ("noise", "mesh_error")}
-    theta = theta | none | {"offset": CLOCK * theta["offset"]}
-    place = locate(twin.mesh, problem.points)
+    # errors of a mesh are none that it makes on itself
+    maps_of = theta["maps"] | {"offset": CLOCK * theta["maps"]["offset"]}
+    none = {name: jnp.zeros_like(leaf) for name, leaf in maps_of.items() if name == "mesh_error"}
+    theta = theta | {"maps": maps_of | none}
+    place = locate(twin.mesh, trial.points)
     lat = np.stack([np.asarray(place(twin.predict(theta, k))) for k in range(maps)])
-    noise = problem.sigma_ms * random.standard_t(twin.likelihood.degrees, lat.shape)
+    noise = trial.sigma_ms * random.standard_t(StudentT().degrees, lat.shape)
     wild = random.random(lat.shape) < outliers
     noise = np.where(wild, random.uniform(-WILD_MS, WILD_MS, lat.shape), noise)
     return theta, MappingData(
-        np.tile(problem.points, (maps, 1)), np.minimum(lat + noise, twin.times.stop - 1.0).ravel(),
-        map_index=np.repeat(np.arange(maps), len(problem.points)),
+        np.tile(trial.points, (maps, 1)), np.minimum(lat + noise, twin.times.stop - 1.0).ravel(),
+        map_index=np.repeat(np.arange(maps), len(trial.points)),
         names=tuple(f"map {k + 1}" for k in range(maps)),
     )  # fmt: skip
 
 
 def coverage(
-    problem: Problem,
+    trial: Trial,
     *,
     truths: int = 200,
     outliers: float = 0.0,
@@ -109,21 +108,21 @@ def coverage(
 
     If prior, likelihood and posterior belong together, intervals hold the truth as often as they say.
     """
-    twin, random = problem.twin, np.random.default_rng(seed)
+    twin, random = trial.twin, np.random.default_rng(seed)
     probes = np.random.default_rng(1).choice(len(twin.mesh.points), PROBES, replace=False)
     positions = twin.mesh.points[probes]
-    at_truth = locate(problem.truth.mesh, positions)
+    at_truth = locate(trial.truth.mesh, positions)
     scores = []
     for done in range(1, truths + 1):
-        theta, data = drawn(problem, outliers, random)
-        fit = twin.fit(data, sigma_ms=problem.sigma_ms, iterations=20, tolerance=0.02)
-        waves = twin.waves(fit.theta)
-        posterior = twin.posterior(data, fit.theta, sigma_ms=problem.sigma_ms, waves=waves)
-        found, slope = _log_d(twin, fit.theta, jnp.asarray(probes))
-        of_mesh = twin.error_of_conductivity(fit.theta, waves)[probes]
-        sd = np.hypot(posterior.sd_of(np.asarray(slope)), of_mesh)
-        true = np.asarray(at_truth(jnp.log(problem.truth.conductivity.diffusivity(theta))))
-        scores.append((true - np.asarray(found)) / sd)
+        theta, data = drawn(trial, outliers, random)
+        found = fit(twin, data.with_sigma(trial.sigma_ms), iterations=20, tolerance=0.02)
+        waves = found.waves()
+        log_d, slope = _log_d(twin, found.theta, jnp.asarray(probes))
+        of_mesh = diffusivity_error(twin, waves)[probes]
+        uncertain = posterior(found, waves=waves)
+        sd = np.hypot(uncertain.sd_of(np.asarray(slope)), of_mesh)
+        true = np.asarray(at_truth(jnp.log(trial.truth.tissue_map.diffusivity(theta["tissue"]))))
+        scores.append((true - np.asarray(log_d)) / sd)
         report(done, scores)
     score = np.stack(scores)
     edges = jax.scipy.stats.norm.ppf(0.5 + 0.5 * jnp.asarray(LEVELS))
@@ -137,6 +136,6 @@ def _log_d(twin: Twin, theta: Theta, nodes):
     flat, back = ravel_pytree(theta)
 
     def at(flat):
-        return jnp.log(twin.conductivity.diffusivity(back(flat)))[nodes]
+        return jnp.log(twin.tissue_map.diffusivity(back(flat)["tissue"]))[nodes]
 
     return at(flat), jax.jacfwd(at)(flat)

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..anatomy import Mesh, atrial_shell, sheet, slab
+from ..cells import AbstractIonicModel, MitchellSchaeffer
 from ..fem import Space
-from ..ionic import AbstractIonicModel, MitchellSchaeffer
 from ..monodomain import (
     AbstractAdjoint,
     AbstractRecorder,
@@ -26,7 +26,7 @@ from ..monodomain import (
     pulse,
     simulate,
 )
-from ..observe import ActivationTimes, VoltageTrace
+from ..signals import ActivationTimes, VoltageTrace
 
 # a short refractory time, so that activation and repolarisation both fall into 40 ms
 TIMES_OF_CELL = {"tau_in": 0.3, "tau_out": 5.0, "tau_open": 30.0, "tau_close": 12.0}

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..anatomy import Mesh, sheet, slab
-from ..ionic import ModifiedMitchellSchaeffer
+from ..cells import ModifiedMitchellSchaeffer
 from ..monodomain import AbstractStimulus
 
 

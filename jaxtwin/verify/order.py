@@ -7,8 +7,8 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import spsolve
 
 from ..anatomy import sheet
+from ..cells import ModifiedMitchellSchaeffer
 from ..fem import Space, diffusion_operator, dispersion_operator, lumped_mass
-from ..ionic import ModifiedMitchellSchaeffer
 from ..monodomain import RungeKuttaChebyshev, State, Times, Tissue, diffusion_tensor, simulate
 from .exact import STEADY, Manufactured, Steady
 

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from ..anatomy import Mesh, atrial_shell, reorder, sheet, slab
+from ..cells import ModifiedMitchellSchaeffer
 from ..fem import Space
-from ..ionic import ModifiedMitchellSchaeffer
 from ..monodomain import ForwardMode, Times, Tissue, diffusion_tensor, pulse, simulate
-from ..observe import ActivationTimes
+from ..signals import ActivationTimes
 
 PRECISION_MESHES: dict[str, tuple[Callable[[], Mesh], float]] = {
     "sheet": (lambda: sheet(20.0, 20.0, 0.4, fibre_angle=0.5, distortion=0.2), 0.3),

@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float
 
 from .._results import InputError
 from ..anatomy import Mesh, reorder, slab
+from ..cells import ModifiedMitchellSchaeffer
 from ..fem import Space, lumped_mass
 from ..fem.p1 import mass_of
-from ..ionic import ModifiedMitchellSchaeffer
 from ..monodomain import ForwardMode, Times, Tissue, diffusion_tensor, pulse, simulate
-from ..observe import ActivationTimes
+from ..signals import ActivationTimes
 
 SIZE = (20.0, 7.0, 3.0)
 """The cuboid, mm; fibres run along its first side."""

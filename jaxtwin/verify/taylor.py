@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..anatomy import sheet
+from ..cells import AbstractIonicModel
 from ..fem import Space
-from ..ionic import AbstractIonicModel
 from ..monodomain import Checkpointed, RungeKuttaChebyshev, Times, Tissue, diffusion_tensor, pulse, simulate
-from ..observe import ActivationTimes
+from ..signals import ActivationTimes
 from .order import Order
 
 STEPS = tuple(float(10.0 ** (-k / 2)) for k in range(3, 9))

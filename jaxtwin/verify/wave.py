@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..anatomy import Mesh, cable, sheet
+from ..cells import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
 from ..fem import Space, diffusion_operator
-from ..ionic import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
 from ..monodomain import Stimulus, Times, Tissue, diffusion_tensor, pulse, simulate
-from ..observe import ActivationTimes
+from ..signals import ActivationTimes
 from .order import Order
 
 

@@ -11,13 +11,7 @@ from jaxtwin.anatomy.mesh import Mesh
 from jaxtwin.anatomy.meshfile import read_mesh
 from jaxtwin.anatomy.quality import measures, quality, stiffness_bound
 from jaxtwin.anatomy.repair import repair
-from jaxtwin.anatomy.topology import (
-    boundary_facets,
-    components,
-    euler_characteristic,
-    facets,
-    reversed_cells,
-)
+from jaxtwin.anatomy.topology import boundary_facets, components, euler_characteristic, facets, reversed_cells
 
 
 def signed(mesh):

@@ -16,9 +16,9 @@ import jaxtwin as jt
 import jaxtwin.__main__ as jaxtwin_main
 import jaxtwin._cli.fit as fitting
 import jaxtwin._cli.init as new_case
-from jaxtwin._cli import judge
 from jaxtwin._cli.case import load_case
 from jaxtwin.anatomy import atrial_shell
+from jaxtwin.assurance import judge
 from jaxtwin.view import read_vtkhdf
 
 

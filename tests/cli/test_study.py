@@ -5,7 +5,8 @@ import pytest
 
 import jaxtwin as jt
 from benchmarks.exports import carto
-from jaxtwin.mapping import read_opencarp_case, read_study
+from jaxtwin.exchange import read_opencarp_case
+from jaxtwin.mapping import read_study
 
 WOI = (-20, 80)
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import jaxtwin as jt
+from jaxtwin.anatomy.surface import Surface
 from jaxtwin.mapping.quality import assess, local_score
-from jaxtwin.mapping.study import Map, Points, Surface
+from jaxtwin.mapping.study import Map, Points
 
 SHEET = jt.sheet(40.0, 40.0, 4.0)
 

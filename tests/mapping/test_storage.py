@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 import jaxtwin as jt
+from jaxtwin.anatomy.surface import Surface
 from jaxtwin.mapping import storage
 from jaxtwin.mapping.storage import read_study, write_study
-from jaxtwin.mapping.study import Map, Points, Signals, Study, Surface
+from jaxtwin.mapping.study import Map, Points, Signals, Study
 
 
 def small_study(values=None) -> Study:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxtwin as jt
-from jaxtwin.fem import Space, split
+from jaxtwin.fem import Space, partition
 from jaxtwin.monodomain import simulate_batch, simulate_split
 
 jax.config.update("jax_enable_x64", True)
@@ -34,7 +34,7 @@ def split_error(name: str, parts: int) -> dict[str, float]:
     mesh = MESHES[name]()
     space = Space(mesh)
     log_d = jnp.asarray(np.log(0.2) + 0.1 * np.random.default_rng(0).normal(size=len(mesh.cells)))
-    pieces = split(mesh, space, parts)
+    pieces = partition(mesh, space, parts)
 
     def observed(log_d, tau_in, whole):
         solve = jt.simulate if whole else lambda t, *a, **k: simulate_split(pieces, t, *a, **k)

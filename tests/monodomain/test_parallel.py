@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import jaxtwin as jt
-from jaxtwin.fem import Space, split
-from jaxtwin.fem.split import bisect
+from jaxtwin.fem import Space, partition
+from jaxtwin.fem.partition import bisect
 from jaxtwin.monodomain import simulate_batch, simulate_split
 
 CASE = Path(__file__).with_name("parallel_case.py")
@@ -71,7 +71,7 @@ def test_parts_are_of_one_size(parts):
 @pytest.mark.parametrize("parts", [1, 3])
 def test_each_node_and_edge_counts_in_one_part(parts):
     mesh = jt.slab(2.0, 1.5, 1.0, 0.5, distortion=0.2)
-    pieces = split(mesh, Space(mesh), parts)
+    pieces = partition(mesh, Space(mesh), parts)
     nodes = np.asarray(pieces.nodes)[np.asarray(pieces.own_nodes)]
     assert sorted(nodes.tolist()) == list(range(len(mesh.points)))
     assert int(pieces.own_edges.sum()) == len(mesh.edges)
@@ -113,6 +113,6 @@ def test_what_cannot_be_shared_out_is_refused():
     with pytest.raises(jt.InputError, match="batch axes of lengths"):
         simulate_batch(one, times, batched=("ionic", "diffusivity"))
     with pytest.raises(jt.InputError, match="1 devices for a mesh in 2 parts"):
-        simulate_split(split(mesh, space, 2), tissue(mesh, space, 0.3), times)
+        simulate_split(partition(mesh, space, 2), tissue(mesh, space, 0.3), times)
     with pytest.raises(jt.InputError, match="0 parts"):
-        split(mesh, space, 0)
+        partition(mesh, space, 0)

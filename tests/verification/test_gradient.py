@@ -11,7 +11,7 @@ import jaxtwin as jt
 from jaxtwin.fem import Space
 from jaxtwin.monodomain import Checkpointed, RungeKuttaChebyshev, Times, Tissue, diffusion_tensor, simulate
 from jaxtwin.monodomain.simulate import begin, march_of
-from jaxtwin.observe import ActivationTimes
+from jaxtwin.signals import ActivationTimes
 from jaxtwin.verify import DERIVATIVE_MESHES, derivative_errors, transpose_error
 
 STEPPER = RungeKuttaChebyshev(3)

@@ -10,7 +10,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from ..._results import InputError
-from ..study import AbstractSignals, Map, Points, Signals, Study, Surface
+from ...anatomy import Surface
+from ..study import AbstractSignals, Map, Points, Signals, Study
 from . import carto_mesh, carto_signals
 from .files import Files
 from .xml import number, numbers, parse_xml, read_xml

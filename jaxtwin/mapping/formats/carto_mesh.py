@@ -6,7 +6,7 @@ import numpy as np
 
 from ..._files import parse_numbers
 from ..._results import InputError
-from ..study import Surface
+from ...anatomy import Surface
 from .files import Files
 
 MARK = b"#TriangulatedMeshVersion"

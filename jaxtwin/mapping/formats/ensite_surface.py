@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ..._results import InputError
-from ..study import Map, Surface
+from ...anatomy import Surface
+from ..study import Map
 from .files import Files
 from .xml import parse_xml
 

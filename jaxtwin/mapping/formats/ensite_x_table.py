@@ -8,10 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..._results import InputError
-from .ensite_surface import (
-    decoded,
-    value,
-)
+from .ensite_surface import decoded, value
 from .files import Files
 
 MOST_BYTES = 2**27  # of a table of points

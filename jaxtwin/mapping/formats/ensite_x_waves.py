@@ -8,12 +8,7 @@ from jaxtyping import Float
 
 from ..._results import InputError
 from ..study import Signals
-from .ensite_surface import (
-    channel,
-    decoded,
-    table,
-    value,
-)
+from .ensite_surface import channel, decoded, table, value
 from .ensite_x_table import (
     MOST_HEADER,
     MOST_LINE,

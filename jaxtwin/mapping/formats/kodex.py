@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from ..._results import InputError
+from ...anatomy import Surface
 from ..data import SENTINEL
-from ..study import Map, Points, Signals, Study, Surface
+from ..study import Map, Points, Signals, Study
 from .files import Files
 
 TABLE = "lat_points.csv"

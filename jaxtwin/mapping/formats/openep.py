@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..._results import InputError
+from ...anatomy import Surface
 from ..data import SENTINEL
-from ..study import AbstractSignals, Map, Points, Signals, Study, Surface
+from ..study import AbstractSignals, Map, Points, Signals, Study
 from .files import Files
 from .matlab5 import Foreign, Level5
 from .matlab73 import FOLDERS, WAVEFORMS, Later, read_later

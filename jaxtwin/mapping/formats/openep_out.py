@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.io
 
 from ..._files import atomic_write
 from ..._results import InputError
-from ..study import Map, Points, Study, Surface
+from ...anatomy import Surface
+from ..study import Map, Points, Study
 from .matlab5 import cells
 from .openep import DERIVED, MISSING, RATE_HZ
 
@@ -31,8 +33,6 @@ def write_openep(path: str | Path, study: Study, map_name: str | None = None) ->
     Raises `InputError` where the map is not named or not there, where the folder cannot be written, for
     waveforms of several rates or lengths and for more than 2 GB of them.
     """
-    import scipy.io
-
     if map_name is None and len(study.maps) != 1:
         raise InputError(
             f"a study with {len(study.maps)} maps", "one map in each file", "Choose a map by its name"

@@ -16,7 +16,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from ..._results import InputError
-from ..study import Map, Points, Study, Surface
+from ...anatomy import Surface
+from ..study import Map, Points, Study
 from .files import Files
 from .xml import number, numbers, parse_xml
 

@@ -5,9 +5,9 @@ import re
 import numpy as np
 
 from ..._results import InputError
-from ...anatomy import MeshFile, read_mesh
+from ...anatomy import MeshFile, Surface, read_mesh
 from ..data import SENTINEL
-from ..study import Map, Study, Surface
+from ..study import Map, Study
 from .files import Files
 
 SUFFIXES = ".vtk", ".vtp", ".vtu", ".pts"

@@ -12,9 +12,11 @@ import scipy.io
 
 import jaxtwin as jt
 from benchmarks.exports import openep as export
-from jaxtwin.mapping.formats import matlab5, openep, write_openep
+from jaxtwin.anatomy.surface import Surface
+from jaxtwin.mapping.formats import matlab5, openep
 from jaxtwin.mapping.formats.files import Files
-from jaxtwin.mapping.study import Map, Points, Signals, Study, Surface
+from jaxtwin.mapping.formats.openep_out import write_openep
+from jaxtwin.mapping.study import Map, Points, Signals, Study
 
 VERSIONS = pytest.mark.parametrize("version", ["5", "7.3"])
 

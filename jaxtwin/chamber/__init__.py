@@ -1,0 +1,6 @@
+"""A chamber of the heart made ready for computation: openings, edge length, fibres."""
+
+from .chamber import Chamber, chamber
+from .fibres import Fibres, carried_fibres, rule_fibres
+
+__all__ = ["Chamber", "Fibres", "carried_fibres", "chamber", "rule_fibres"]

@@ -1,0 +1,23 @@
+"""From measurements to parameters: evidence, fit, posterior, prediction, design."""
+
+from .design import design_next
+from .evidence import AbstractEvidence, Arrival, StudentT, Voltage
+from .fit import EIKONAL_ROUNDS, Fit, fit
+from .identify import Combination, IdentifiabilityWarning, cramer_rao, identifiability, identifiable
+from .laplace import Laplace
+from .nuts import Draws
+from .optimise import Assessment
+from .posterior import posterior
+from .predict import predict
+from .prior import Prior
+from .problem import Problem
+from .sampling import sample
+from .spread import Spread, spread
+from .storage import FittedTwin, read_twin, write_twin
+
+__all__ = [
+    "EIKONAL_ROUNDS", "AbstractEvidence", "Arrival", "Assessment", "Combination", "Draws", "Fit",
+    "FittedTwin", "IdentifiabilityWarning", "Laplace", "Prior", "Problem", "Spread", "StudentT", "Voltage",
+    "cramer_rao", "design_next", "fit", "identifiability", "identifiable", "posterior", "predict",
+    "read_twin", "sample", "spread", "write_twin",
+]  # fmt: skip

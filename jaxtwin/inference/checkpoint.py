@@ -1,0 +1,99 @@
+"""The state of a fit in a file, whole after each iteration: a fit that was killed goes on from there."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import h5py
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from .._files import atomic_write
+from .._results import InputError
+from ..mapping import MappingData
+from .optimise import Progress
+from .problem import Problem
+
+FORMAT = "jaxtwin fit 3"
+
+
+class Checkpoint(eqx.Module):
+    """What a fit has come to. `stage`: how many of its parts are done. `start`: where the fit began, `white`:
+    where the running part began, in double; `progress`: what it has done since. `mesh_error`: of the placed
+    maps; `lost`, `level`: of the evidence. `reason`: why the last part ended."""
+
+    stage: int
+    start: Float[np.ndarray, " parameters"]
+    white: Float[np.ndarray, " parameters"]
+    mesh_error: Float[np.ndarray, "maps points terms"]
+    lost: float
+    level: float
+    history: tuple[dict[str, float], ...]
+    reason: str
+    progress: Progress | None
+
+
+def fingerprint(problem: Problem, data: MappingData, settings: dict[str, Any]) -> str:
+    """Differs where the heart, its maps or the settings of the fit do."""
+    # the text has what is static: bounds, names, counts; the leaves are the arrays
+    found = hashlib.sha256(
+        f"{json.dumps(settings, sort_keys=True)}{eqx.tree_pformat((problem, data))}".encode()
+    )
+    for leaf in jax.tree.leaves((problem, data)):
+        array = np.asarray(leaf)
+        found.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return found.hexdigest()
+
+
+def write_checkpoint(path: str | Path, key: str, checkpoint: Checkpoint) -> None:
+    """Whole or not at all."""
+    arrays = {name: getattr(checkpoint, name) for name in ("start", "white", "mesh_error")}
+    state = {name: getattr(checkpoint, name) for name in ("stage", "lost", "level", "reason", "history")}
+    now = checkpoint.progress
+    if now is not None:
+        state["progress"] = {"damping": now.damping, "history": now.history}
+        arrays |= {f"progress/{name}": getattr(now, name) for name in ("theta", "steps", "errors")}
+    with atomic_write(path) as stream, h5py.File(stream, "w") as file:
+        file.attrs.update(format=FORMAT, key=key, state=json.dumps(state))
+        for name, array in arrays.items():
+            file[name] = array
+
+
+def read_checkpoint(path: str | Path, key: str) -> Checkpoint | None:
+    """None where there is no such file. Raises `InputError` for one of another fit."""
+    path = Path(path)
+    if not path.exists():
+        return None
+    try:
+        with h5py.File(path) as file:
+            found, state = file.attrs["key"], json.loads(str(file.attrs["state"]))
+            arrays: dict[str, np.ndarray] = {}
+            file.visititems(
+                lambda name, item: arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}, which is no checkpoint of a fit ({error})", "a file that a fit has written",
+            "Delete it or give another name",
+        ) from error  # fmt: skip
+    if found != key:
+        raise InputError(
+            f"{path}, which holds another fit", "a checkpoint of this heart, these maps and these settings",
+            "Delete it to begin anew, or give the maps and settings that it was begun with",
+        )  # fmt: skip
+    progress, now = None, state.pop("progress", None)
+    if now is not None:
+        own = [arrays[f"progress/{name}"] for name in ("theta", "steps", "errors")]
+        progress = Progress(own[0], now["damping"], own[1], own[2], tuple(now["history"]))
+    history = tuple(state.pop("history"))
+    return Checkpoint(
+        start=arrays["start"],
+        white=arrays["white"],
+        mesh_error=arrays["mesh_error"],
+        history=history,
+        progress=progress,
+        **state,
+    )

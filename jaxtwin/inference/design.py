@@ -1,0 +1,78 @@
+"""Design of the next measurement: the pacing sites whose maps are expected to tell most about the tissue."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from .._results import InputError
+from ..monodomain import Stimulus
+from ..twin import OFFSET_SD, place_unmeasured
+from .arrival_model import eikonal_model, tissue_indices
+from .evidence.arrival import log_noise
+from .laplace import Laplace
+from .problem import Problem
+
+
+def design_next(
+    problem: Problem,
+    posterior: Laplace,
+    stimuli: Sequence[Stimulus],
+    positions: Float[np.ndarray, "points dim"],
+    *,
+    count: int = 1,
+    sigma_ms: float = 2.0,
+) -> list[tuple[int, float]]:
+    """Which of these stimuli to map next at these positions: (index, expected gain in nats), best first.
+
+    The expected information gain about diffusivity, scar, fibres and cells, of the linearised twin with the
+    noise that the fit has estimated: the decrease of the log volume of the posterior (D-optimality, Chaloner,
+    Verdinelli 1995, doi 10.1214/ss/1177009939), time offset and discrepancy of the new map unknown. Each
+    after the first is chosen as if those before it had been measured. Eikonal waves: no simulation.
+
+    **Arguments:** `problem`: of the fit. `positions`: (points, dim), mm. `count`: sites to choose.
+    `sigma_ms`: noise of the new LATs, ms, before its estimated scale.
+
+    **Raises:** `InputError` for more sites than candidates.
+    """
+    if not 0 < count <= len(stimuli):
+        raise InputError(
+            f"{count} sites of {len(stimuli)} candidates", "one or more, at most all", "Add candidates"
+        )
+    at = tissue_indices(posterior.theta)
+    root = posterior.root()[at]
+    covariance = root @ root.T
+    told = [_information(problem, posterior, stimulus, positions, sigma_ms) for stimulus in stimuli]
+    chosen: list[tuple[int, float]] = []
+    for _ in range(count):
+        root = np.linalg.cholesky(covariance)
+        left = [k for k in range(len(told)) if k not in dict(chosen)]
+        eye = np.eye(len(root))
+        gain = {k: 0.5 * np.linalg.slogdet(eye + root.T @ told[k] @ root)[1] for k in left}
+        best = max(left, key=gain.__getitem__)
+        chosen.append((best, float(gain[best])))
+        # the next is chosen as if this one had been measured
+        within = eye + root.T @ told[best] @ root
+        covariance = root @ np.linalg.solve(within, root.T)
+        covariance = 0.5 * (covariance + covariance.T)
+    return chosen
+
+
+def _information(
+    problem: Problem, posterior: Laplace, stimulus: Stimulus, positions, sigma_ms: float
+) -> Float[np.ndarray, "some some"]:
+    """J^T R^-1 J of a map that was not measured: R has its noise, offset and discrepancy."""
+    theta, placed = posterior.theta, place_unmeasured(problem.twin, stimulus, positions)
+    model = eikonal_model(problem, posterior.white, placed)
+    reached = np.asarray(model.reached)
+    slope = model.slope(posterior.white, problem)[:, tissue_indices(theta)][reached]
+    nuisance = np.full((len(positions), 1), OFFSET_SD)
+    if placed.basis is not None:
+        nuisance = np.concatenate([nuisance, np.asarray(placed.basis, np.float64)], axis=1)
+    nu = problem.arrival.errors.degrees
+    noise = (sigma_ms * float(np.exp(log_noise(theta)))) ** 2 * (nu + 3.0) / (nu + 1.0)
+    # R^-1 by Woodbury: the nuisance parameters are few
+    added = nuisance[reached] / noise**0.5
+    seen = added.T @ slope
+    small = np.eye(added.shape[1]) + added.T @ added
+    return (slope.T @ slope - seen.T @ np.linalg.solve(small, seen)) / noise

@@ -1,0 +1,157 @@
+"""Laplace approximation of the posterior at its mode."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+from scipy.linalg import solve_triangular
+
+from ..twin import Theta
+from .identify import identifiability
+from .prior import Prior
+
+DENSE = 64  # numbers in theta up to which all of the curvature is computed
+NOT_BELOW = -0.9999  # a correction may not take all of a precision away
+
+
+class Laplace(eqx.Module):
+    """theta = prior.at(z) with z ~ N(white, (I + V diag(l) V^T)^-1): a Gaussian prior and the curvature of
+    the misfit.
+
+    In the coordinates z of the prior, where it is N(0, I), the data change it in few directions V only, those
+    in which they are worth l > 0 measurements as sure as the prior (Bui-Thanh et al. 2013,
+    doi 10.1137/12089586X).
+
+    - `prior`: of theta. `white`: the mode, z. `directions`: V, (parameters, rank), orthonormal. `gain`: l,
+      the largest first.
+    """
+
+    prior: Prior
+    white: Theta
+    directions: Float[Array, "parameters rank"]
+    gain: Float[Array, " rank"]
+
+    @property
+    def theta(self) -> Theta:
+        """The mode."""
+        return self.prior.at(self.white)
+
+    def at(self, standard: Float[Array, " parameters"]) -> Theta:
+        """The theta of a draw: what is standard normal becomes this Gaussian."""
+        flat, back = ravel_pytree(self.white)
+        # (I + V l V^T)^(-1/2) = I - V (1 - (1 + l)^(-1/2)) V^T
+        shrink = 1.0 - jax.lax.rsqrt(1.0 + self.gain)
+        moved = standard - self.directions @ (shrink * (self.directions.T @ standard))
+        return self.prior.at(back(flat + moved))
+
+    def sample(self, key: Array, count: int) -> Theta:
+        """Draws of theta, with (count,) in front of each array."""
+        flat, _ = ravel_pytree(self.white)
+        return jax.vmap(self.at)(jax.random.normal(key, (count, flat.size), flat.dtype))
+
+    def root(self) -> Float[np.ndarray, "parameters parameters"]:
+        """A root of the covariance of theta: covariance = root root^T, parameters as `ravel_pytree` has
+        them."""
+        v, gain = np.asarray(self.directions, np.float64), np.asarray(self.gain, np.float64)
+        root = np.eye(len(v)) - (v * (1.0 - (1.0 + gain) ** -0.5)) @ v.T
+        return root if self.prior.root is None else np.asarray(self.prior.root, np.float64) @ root
+
+    def variance(self) -> Theta:
+        """The variance of each parameter in theta."""
+        flat, back = ravel_pytree(self.white)
+        if self.prior.root is not None:
+            return back(jnp.asarray((self.root() ** 2).sum(axis=1), flat.dtype))
+        kept = self.gain / (1.0 + self.gain)
+        return back(1.0 - jnp.sum(kept[None] * self.directions**2, axis=1))
+
+    def sd_of(self, slopes: Float[np.ndarray, "values parameters"]) -> Float[np.ndarray, " values"]:
+        """Standard deviations of values with these derivatives by theta."""
+        slopes = self.prior.from_theta(slopes)
+        inside = slopes @ np.asarray(self.directions, np.float64)
+        gain = np.asarray(self.gain, np.float64)
+        square = (slopes.astype(np.float64) ** 2).sum(axis=1) - inside**2 @ (gain / (1.0 + gain))
+        return np.sqrt(np.maximum(square, 0.0))
+
+    def labels(self) -> Theta:
+        """Each parameter in theta: "identified", "weak", or "not" where the data hardly narrow the prior."""
+        before = Laplace(self.prior, self.white, self.directions, jnp.zeros_like(self.gain)).variance()
+        return jax.tree.map(
+            lambda left, full: identifiability(np.asarray(left) / np.asarray(full)), self.variance(), before
+        )
+
+    def as_prior(self) -> Prior:
+        """This posterior as the prior of the next fit of a twin with the same parameters."""
+        flat, _ = ravel_pytree(self.white)
+        return Prior(self.theta, jnp.asarray(self.root(), flat.dtype))
+
+
+def krylov(product: Callable[[np.ndarray], np.ndarray], size: int, steps: int):
+    """Ritz values and vectors of a symmetric matrix in the Krylov space of so many products.
+
+    One pass with full orthogonalisation: products are dear here, restarts would take several times as many.
+    Ritz values never exceed the eigenvalues they stand for, so that a posterior is rather too wide.
+    """
+    rows, images = np.zeros((0, size)), []
+    v = np.random.default_rng(0).standard_normal(size)
+    for _ in range(steps):
+        for _ in range(2):
+            v = v - rows.T @ (rows @ v)
+        length = np.linalg.norm(v)
+        if images and length <= 1e-8 * np.linalg.norm(images[0]):
+            break
+        rows = np.concatenate([rows, v[None] / length])
+        images.append(product(rows[-1]))
+        v = images[-1]
+    projected = rows @ np.stack(images, axis=1)
+    values, vectors = np.linalg.eigh(0.5 * (projected + projected.T))
+    return values, rows.T @ vectors
+
+
+def laplace(
+    prior: Prior,
+    white: Theta,
+    curvature: Callable[[Theta], Theta],
+    rank: int = 30,
+    nearby: Float[np.ndarray, "numbers numbers"] | None = None,
+) -> Laplace:
+    """The Gaussian at `white`. `curvature`: v -> J^T W J v, the Gauss-Newton curvature of the misfit.
+
+    With up to `rank` numbers in theta, or 64 where there is nothing `nearby`, all of it is computed, beyond
+    that its part in the Krylov space of `rank` products, which holds the leading directions. `nearby` is a
+    cheap approximation of it as a matrix: what it explains is then taken from it, and the products find where
+    it is wrong, of which there is far less; none with `rank` 0.
+    """
+    flat, back = ravel_pytree(white)
+
+    def product(v: np.ndarray) -> np.ndarray:
+        return np.asarray(ravel_pytree(curvature(back(jnp.asarray(v, flat.dtype))))[0], np.float64)
+
+    if flat.size <= rank or (nearby is None and flat.size <= DENSE):
+        whole = np.stack([product(column) for column in np.eye(flat.size)])
+        gain, directions = np.linalg.eigh(0.5 * (whole + whole.T))
+    elif nearby is not None and rank == 0:
+        gain, directions = np.linalg.eigh(nearby)
+    elif nearby is None:
+        gain, directions = krylov(product, flat.size, rank)
+    else:
+        # I + J^T W J = L (I + E) L^T with L L^T = I + nearby, and E of low rank
+        factor = np.linalg.cholesky(np.eye(flat.size) + nearby)
+
+        def remainder(v: np.ndarray) -> np.ndarray:
+            at = solve_triangular(factor, v, lower=True, trans=1)
+            return solve_triangular(factor, at + product(at), lower=True) - v
+
+        wrong, where = krylov(remainder, flat.size, rank)
+        corrected = factor @ where
+        precision = factor @ factor.T + (corrected * np.maximum(wrong, NOT_BELOW)) @ corrected.T
+        gain, directions = np.linalg.eigh(precision)
+        gain = gain - 1.0
+    order = np.argsort(gain)[::-1]
+    return Laplace(
+        prior, white, jnp.asarray(directions[:, order], flat.dtype),
+        jnp.asarray(np.maximum(gain[order], 0.0), flat.dtype),
+    )  # fmt: skip

@@ -1,0 +1,7 @@
+"""Optimisers: they know an objective and nothing of hearts."""
+
+from .assessment import Assessment, Optimum, history_row
+from .lbfgs import lbfgs
+from .trust_region import Model, Progress, trust_region
+
+__all__ = ["Assessment", "Model", "Optimum", "Progress", "history_row", "lbfgs", "trust_region"]

@@ -1,0 +1,166 @@
+"""Maximum a posteriori in a trust region, with a cheap model of the simulation between exact gradients."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Float, PyTree
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+from ..._results import SolveError
+from .assessment import Assessment, Optimum, history_row
+
+MEMORY = 8  # steps that are remembered
+ALIGNED = 0.02  # cosine of a step and what the model missed along it, below which it is no curvature
+NEAR = 0.03  # of the root of the tolerance: the gradient at which the minimum of a model is found
+ROUNDING = 1e-5  # of the loss, where it is a sum in single precision
+
+
+class Model(eqx.Module):
+    """What stands in for the objective near one theta.
+
+    - `curvature`: of the misfit there, J^T W J, positive semi-definite.
+    - `loss`: numbers of theta -> an approximation of the whole objective, and its gradient.
+    """
+
+    curvature: Float[np.ndarray, "numbers numbers"]
+    loss: Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+
+class Progress(eqx.Module):
+    """All that a fit needs to go on from its last completed iteration; arrays of the host, in double.
+
+    `damping`: what the trust region adds to the precision of the prior. `steps`, `errors`: the last moves of
+    theta, and what the model missed of the change of the gradient. `history`: that of `Optimum`.
+    """
+
+    theta: Float[np.ndarray, " numbers"]
+    damping: float
+    steps: Float[np.ndarray, "pairs numbers"]
+    errors: Float[np.ndarray, "pairs numbers"]
+    history: tuple[dict[str, float], ...]
+
+
+def trust_region(
+    objective: Callable[[PyTree], Assessment],
+    model: Callable[[PyTree, Assessment], Model],
+    theta: PyTree,
+    *,
+    iterations: int = 40,
+    tolerance: float = 0.01,
+    start: Progress | None = None,
+    report: Callable[[int, Assessment], Any] = lambda iteration, assessment: None,
+    save: Callable[[Progress], Any] = lambda progress: None,
+) -> Optimum:
+    """The minimum of `objective` by exact gradients and few of them.
+
+    At each theta_0 a step goes to the minimum of
+
+        m(theta) + (g - grad m(theta_0)).d + d.(C + mu I) d/2,   d = theta - theta_0,
+
+    with m the `model`, g the exact gradient there, so that the first order is exact (Alexandrov et al. 2001,
+    doi 10.2514/2.2877), and C a matrix that adds the curvature which m has missed along the last steps
+    (symmetric updates of rank one). mu is raised tenfold where a step is refused and lowered where the loss
+    falls as foreseen (Levenberg, Marquardt). A step is refused when the loss does not fall, is not finite, or
+    when fewer points are captured.
+
+    Ends where half the Newton decrement, the fall of the loss that is still to be had, is below `tolerance`:
+    0.01 is a seventh of a posterior standard deviation. `start` resumes, `save` is given the progress after
+    each iteration. Raises `SolveError` if the start itself has no finite loss.
+    """
+    flat, back = ravel_pytree(theta)
+    real = flat.dtype
+
+    def whole(values: np.ndarray) -> PyTree:
+        return back(jnp.asarray(values, real))
+
+    def slope(assessment: Assessment) -> np.ndarray:
+        return np.asarray(ravel_pytree(assessment.gradient)[0], np.float64)
+
+    here = np.asarray(flat, np.float64) if start is None else start.theta
+    now = objective(whole(here))
+    if not np.isfinite(now.loss):
+        raise SolveError(now.failure or "The loss at the start of the fit is not finite.")
+    steps, errors = ([], []) if start is None else (list(start.steps), list(start.errors))
+    damping = 0.1 if start is None else start.damping
+    history = [history_row(0, now, 0.0)] if start is None else list(start.history)
+    first = int(history[-1]["iteration"]) + 1
+    report(first - 1, now)
+    reason = f"reached {iterations} iterations"
+    for iteration in range(first, iterations + 1):
+        gradient, near = slope(now), model(whole(here), now)
+        missing = _missing(steps, errors, len(here))
+        bend = cho_factor(near.curvature + missing + np.eye(len(here)))
+        decrement = 0.5 * float(gradient @ cho_solve(bend, gradient))
+        least = max(tolerance, ROUNDING * abs(now.loss))
+        accepted = None
+        for _ in range(8 if decrement > least else 0):
+            step, change, foreseen = _step(near, missing, damping, here, gradient, least)
+            new = objective(whole(here + step))
+            fallen = now.loss - new.loss
+            if np.isfinite(new.loss) and fallen > 1e-3 * foreseen and new.captured >= now.captured:
+                accepted = new, step, slope(new) - gradient - change
+                if fallen > 0.5 * foreseen:
+                    damping = damping * 0.1 if damping > 0.02 else 0.0
+                elif fallen < 0.1 * foreseen:
+                    damping = max(4.0 * damping, 0.5)
+                break
+            damping = max(10.0 * damping, 0.1)
+        if accepted is None:
+            reason = "converged" if decrement <= 5.0 * least else "stopped: no step reduced the loss"
+            break
+        new, step, error = accepted
+        steps, errors = [*steps, step][-MEMORY:], [*errors, error][-MEMORY:]
+        here, now = here + step, new
+        history.append(history_row(iteration, now, float(np.linalg.norm(step))))
+        report(iteration, now)
+        save(Progress(here, damping, _rows(steps, len(here)), _rows(errors, len(here)), tuple(history)))
+    return Optimum(whole(here), now, tuple(history), reason)
+
+
+def _rows(vectors: list[np.ndarray], size: int) -> np.ndarray:
+    return np.stack(vectors) if vectors else np.zeros((0, size))
+
+
+def _missing(steps, errors, size: int) -> np.ndarray:
+    """C: symmetric updates of rank one, the oldest first, where they add curvature."""
+    matrix = np.zeros((size, size))
+    for s, e in zip(steps, errors, strict=True):
+        rest = e - matrix @ s
+        along = float(rest @ s)
+        if along > ALIGNED * np.linalg.norm(rest) * np.linalg.norm(s):
+            matrix = matrix + np.outer(rest, rest) / along
+    return matrix
+
+
+def _step(
+    near: Model, missing, damping: float, here, gradient, least: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The step to the minimum of the corrected model, to well within `least`, how the gradient of the model
+    changes along it, and by how much the loss should fall."""
+    size = len(here)
+    loss, bent = near.loss(here)
+    # in these coordinates the quadratic part of the model is |w|^2/2
+    root = cholesky(near.curvature + missing + (1.0 + damping) * np.eye(size), lower=True)
+
+    def corrected(w: np.ndarray) -> tuple[float, np.ndarray]:
+        d = solve_triangular(root, w, lower=True, trans=1)
+        value, steep = near.loss(here + d)
+        more = missing @ d + damping * d
+        total = value - loss + (gradient - bent) @ d + 0.5 * d @ more
+        if not (np.isfinite(total) and np.isfinite(steep).all()):
+            return 1e30, w  # the model has left the range of numbers: turn back
+        return total, solve_triangular(root, steep + gradient - bent + more, lower=True)
+
+    # far away the corrected model may have no lower bound
+    farthest = 3.0 * float(np.linalg.norm(solve_triangular(root, gradient, lower=True)))
+    found = minimize(
+        corrected, np.zeros(size), jac=True, method="L-BFGS-B", bounds=[(-farthest, farthest)] * size,
+        options={"maxiter": 60, "maxcor": 20, "ftol": 1e-7, "gtol": NEAR * least**0.5},
+    )  # fmt: skip
+    step = solve_triangular(root, found.x, lower=True, trans=1)
+    return step, near.loss(here + step)[1] - bent, max(-float(found.fun), 0.0)

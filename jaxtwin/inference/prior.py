@@ -1,0 +1,73 @@
+"""The prior of theta, and the coordinates in which it is standard normal."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float
+
+from .._results import InputError
+from ..twin import Theta
+
+
+class Prior(eqx.Module):
+    """N(mean, root root^T) of the parameters: theta = mean + root z with z standard normal.
+
+    Optimisers, curvatures and posteriors work in z ("white"), where a unit step means the same in every
+    direction. With `root` None theta - mean is z itself.
+
+    - `mean`: the prior mean of theta. `root`: (parameters, parameters), in the order of `ravel_pytree`.
+    """
+
+    mean: Theta
+    root: Float[Array, "parameters parameters"] | None = None
+
+    def __check_init__(self):
+        size = ravel_pytree(self.mean)[0].size
+        if self.root is not None and self.root.shape != (size, size):
+            raise InputError(
+                f"a prior root of shape {self.root.shape} for {size} parameters", f"shape ({size}, {size})",
+                "Make it for the same twin and evidence",
+            )  # fmt: skip
+
+    def at(self, white: Theta) -> Theta:
+        """theta = mean + root z."""
+        return jax.tree.map(jnp.add, self.mean, self.push(white))
+
+    def white(self, theta: Theta) -> Theta:
+        """z of a theta: the inverse of `at`."""
+        moved = jax.tree.map(jnp.subtract, theta, self.mean)
+        if self.root is None:
+            return moved
+        flat, back = ravel_pytree(moved)
+        return back(jnp.linalg.solve(self.root, flat))
+
+    def energy(self, white: Theta) -> Float[Array, ""]:
+        """|z|^2/2, the negative logarithm of the prior density but for a constant."""
+        return 0.5 * sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(white)), start=jnp.zeros(()))
+
+    def push(self, white: Theta) -> Theta:
+        """The change of theta, root v, for a change v of z."""
+        if self.root is None:
+            return white
+        flat, back = ravel_pytree(white)
+        return back(self.root @ flat)
+
+    def pull(self, gradient: Theta) -> Theta:
+        """The gradient by z, root^T g, from a gradient g by theta."""
+        if self.root is None:
+            return gradient
+        flat, back = ravel_pytree(gradient)
+        return back(self.root.T @ flat)
+
+    def from_theta(
+        self, derivative: Float[np.ndarray, "rows parameters"]
+    ) -> Float[np.ndarray, "rows parameters"]:
+        """The derivative by z of rows of derivatives by theta."""
+        return derivative if self.root is None else derivative @ np.asarray(self.root, np.float64)
+
+
+def standard(mean: Theta) -> Prior:
+    """N(mean, I)."""
+    return Prior(mean)

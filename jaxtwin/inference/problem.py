@@ -1,0 +1,93 @@
+"""The estimation problem: a twin, the prior of its parameters, and the evidence."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._results import InputError
+from ..mapping import MappingData
+from ..twin import PlacedMap, Theta, Twin, place_maps
+from .evidence import AbstractEvidence, Arrival, Voltage
+from .prior import Prior
+
+
+class Problem(eqx.Module):
+    """What a fit minimises, but for the maps. The first evidence is `Arrival`: rays follow the wave."""
+
+    twin: Twin
+    prior: Prior
+    evidence: tuple[AbstractEvidence, ...]
+
+    @property
+    def arrival(self) -> Arrival:
+        """The evidence of the activation times."""
+        first = self.evidence[0]
+        assert isinstance(first, Arrival)
+        return first
+
+    @property
+    def dtype(self):
+        """Of the solver."""
+        return self.twin.space.mass.dtype
+
+    def counted(self, lost: float, level: float) -> "Problem":
+        """With this fraction of the points used up, see `Arrival`."""
+        evidence = (self.arrival.counted(lost, level, self.dtype), *self.evidence[1:])
+        return eqx.tree_at(lambda p: p.evidence, self, evidence)
+
+    def with_twin(self, twin: Twin) -> "Problem":
+        """With another twin of the same parameters."""
+        return eqx.tree_at(lambda p: p.twin, self, twin)
+
+
+def prior_mean(twin: Twin, evidence: Sequence[AbstractEvidence]) -> Theta:
+    """The prior mean of the parameters of a twin and of its evidence."""
+    real = twin.space.mass.dtype
+    return twin.mean() | {"evidence": {one.name: one.nuisance(real) for one in evidence}}
+
+
+def complete(evidence: Sequence[AbstractEvidence], twin: Twin) -> tuple[AbstractEvidence, ...]:
+    """The evidence with `Arrival` first, added where it is missing.
+
+    Raises `InputError` for two of one name, and for voltages in a twin without scar.
+    """
+    arrivals = [one for one in evidence if isinstance(one, Arrival)] or [Arrival()]
+    every = (*arrivals, *(one for one in evidence if not isinstance(one, Arrival)))
+    names = [one.name for one in every]
+    if len(set(names)) < len(names):
+        raise InputError(f"evidence of the names {', '.join(names)}", "each name once", "Rename one of them")
+    if any(isinstance(one, Voltage) for one in every) and "scar" not in twin.tissue_map.bases:
+        raise InputError(
+            "voltages as evidence for scar in a twin without scar", "a tissue map with a scar basis",
+            "Give `scar_basis`, or leave the voltages out",
+        )  # fmt: skip
+    return every
+
+
+def placed_evidence(
+    twin: Twin, data: MappingData, evidence: Sequence[AbstractEvidence]
+) -> tuple[PlacedMap, ...]:
+    """The maps on the mesh with what each evidence has measured; see `place_maps`."""
+    placed, rows = place_maps(twin, data)
+    return tuple(
+        replace(one, measured={e.name: e.measured(twin, data, row) for e in evidence})
+        for one, row in zip(placed, rows, strict=True)
+    )
+
+
+def zeros(theta: Theta) -> Theta:
+    """Zero for every parameter."""
+    return jax.tree.map(jnp.zeros_like, theta)
+
+
+def median_offset(placed: PlacedMap, arrival: Float[Array, " points"]) -> float:
+    """The offset of the time reference of a map, ms, given predicted arrivals: the median of the differences
+    over the points with a LAT; 0 where no wave reaches any."""
+    gap = np.asarray(placed.lat_ms, np.float64) - np.asarray(arrival, np.float64)
+    gap = gap[np.asarray(placed.timed) & np.isfinite(gap)]
+    return float(np.median(gap)) if len(gap) else 0.0

@@ -1,0 +1,222 @@
+"""The search for the best parameters: eikonal waves first, then the simulation itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from ..mapping import MappingData
+from ..twin import PlacedMap, Theta, simulated_waves
+from .arrival_model import eikonal_model, nearby
+from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
+from .objective import along_models, objective, per_volume, simulated_assessment, weighed
+from .optimise import Assessment, Optimum, Progress, history_row, lbfgs, trust_region
+from .problem import Problem
+
+SOFT = 0.0, 1 / 3, 2 / 3  # of the way to its own sharpness the border of scar is in the first rounds
+EIKONAL_ITERATIONS = 10  # of one round
+EIKONAL_TOLERANCE = 2.0  # the next correction moves the minimum by more
+EXCITING = 4  # steps of one standard deviation, towards cells that conduct all beats
+
+Report = Callable[[int, Assessment], Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long to try. See `fit`."""
+
+    iterations: int
+    tolerance: float
+    optimiser: str
+    rounds: int
+    names: tuple[str, ...]
+    report: Report
+
+
+class State(eqx.Module):
+    """What a fit has come to. `stage`: how many of its parts are done. `white`: where the running part began,
+    `start`: where the fit began. `progress`: what the running part has done since."""
+
+    problem: Problem
+    placed: tuple[PlacedMap, ...]
+    start: Theta
+    white: Theta
+    stage: int = 0
+    history: tuple[dict[str, float], ...] = eqx.field(static=True, default=())
+    reason: str = eqx.field(static=True, default="")
+    progress: Progress | None = None
+    assessment: Assessment | None = None
+
+
+def conducting(problem: Problem, placed: tuple[PlacedMap, ...], white: Theta) -> Theta:
+    """The parameters, or nearby ones whose cells let more of the measured beats conduct.
+
+    A premature beat that blocks in the simulation has no derivative, so that no step finds out of it. The
+    parameters of the cells are tried one after another, by their standard deviations.
+    """
+    names = problem.twin.cells.names
+    if not names:
+        return white
+    asked = sum(int(one.timed.sum()) for one in placed)
+    best = simulated_assessment(problem, placed, white)
+    for _ in range(EXCITING):
+        if best.captured == asked and np.isfinite(best.loss):
+            break
+        tried = [
+            white | {"cells": white["cells"] | {name: white["cells"][name] + sign}}
+            for name in names for sign in (-1.0, 1.0)
+        ]  # fmt: skip
+        found = [(simulated_assessment(problem, placed, one), one) for one in tried]
+        now, one = max(found, key=lambda pair: (np.isfinite(pair[0].loss), pair[0].captured, -pair[0].loss))
+        better = now.captured > best.captured or not np.isfinite(best.loss)
+        if not (better and np.isfinite(now.loss)):
+            break
+        best, white = now, one
+    return white
+
+
+def begin_search(problem: Problem, placed, white: Theta, settings: Settings, data: MappingData, path):
+    """The state to go on from, and what saves one."""
+    if path is None:
+        return _fresh(problem, placed, white), lambda state, progress=None: None
+    told = {
+        "iterations": settings.iterations, "tolerance": settings.tolerance, "rounds": settings.rounds,
+        "begin": np.asarray(ravel_pytree(white)[0]).tolist(),
+    }  # fmt: skip
+    key = fingerprint(problem, data, told)
+    saved = read_checkpoint(path, key)
+    state = _fresh(problem, placed, white) if saved is None else _restored(problem, placed, white, saved)
+
+    def save(state: State, progress: Progress | None = None) -> None:
+        errors = [one.mesh_error for one in state.placed if one.mesh_error is not None]
+        start, white = (
+            np.asarray(ravel_pytree(point)[0], np.float64) for point in (state.start, state.white)
+        )
+        arrival = state.problem.arrival
+        now = Checkpoint(
+            state.stage, start, white, np.asarray(errors, np.float64), float(arrival.lost),
+            float(arrival.level), state.history, state.reason, progress,
+        )  # fmt: skip
+        write_checkpoint(path, key, now)
+
+    return state, save
+
+
+def _fresh(problem: Problem, placed, white: Theta) -> State:
+    problem = problem.counted(0.0, 0.0)
+    white = conducting(problem, placed, white)
+    return State(problem, placed, white, white)
+
+
+def _restored(problem: Problem, placed, white: Theta, saved: Checkpoint) -> State:
+    flat, back = ravel_pytree(white)
+    start, white = (back(jnp.asarray(point, flat.dtype)) for point in (saved.start, saved.white))
+    if len(saved.mesh_error):
+        rows = zip(placed, saved.mesh_error, strict=True)
+        placed = tuple(one.with_mesh_error(jnp.asarray(row, problem.dtype)) for one, row in rows)
+    problem = problem.counted(saved.lost, saved.level)
+    return State(problem, placed, start, white, saved.stage, saved.history, saved.reason, saved.progress)
+
+
+def _eikonal_fit(problem: Problem, placed, white: Theta, added: list) -> Optimum:
+    """The fit of eikonal waves that take `added` ms to the points of each map."""
+
+    def assess(white: Theta) -> Assessment:
+        each = zip(placed, added, strict=True)
+        models = tuple(eikonal_model(problem, white, one, more) for one, more in each)
+        loss, gradient = nearby(white, problem, models, placed)
+        reached = sum(int(model.reached.sum()) for model in models)
+        return per_volume(problem, placed, white, Assessment(float(loss), gradient, reached, 0.0), models)
+
+    return trust_region(
+        assess, along_models(problem, placed), white,
+        iterations=EIKONAL_ITERATIONS, tolerance=EIKONAL_TOLERANCE,
+    )  # fmt: skip
+
+
+def eikonal_round(state: State, settings: Settings) -> State:
+    """A fit of eikonal waves with the difference between the simulation at its start and its own eikonal
+    wave: a space mapping (Bandler et al. 1994, doi 10.1109/22.339794), for one simulation and no gradient."""
+    sharp, problem, white = state.stage >= len(SOFT), state.problem, state.white
+    twin = problem.twin
+    if not sharp:
+        # far from its place a sharp border of scar has no derivative
+        soft = twin.tissue_map.softened(SOFT[state.stage])
+        problem = problem.with_twin(eqx.tree_at(lambda t: t.tissue_map, twin, soft))
+    now = simulated_assessment(problem, state.placed, white, settings.names)
+    models = tuple(eikonal_model(problem, white, one) for one in state.placed)
+    now = per_volume(problem, state.placed, white, now, models)
+    settings.report(len(state.history), now)
+    added = [
+        jnp.nan_to_num(one.arrival(lat) - model.arrival)
+        for one, lat, model in zip(state.placed, now.activation, models, strict=True)
+    ]
+    # the discretisation error costs as much as the simulation and changes little
+    waves = () if state.stage else simulated_waves(problem.twin, problem.prior.at(white), now.activation)
+    counted, placed = weighed(problem, state.placed, white, models, waves, now.linearised)
+    found = _eikonal_fit(counted, placed, white, added)
+    moved = jax.tree.map(jnp.subtract, found.theta, white)
+    step = float(jnp.linalg.norm(ravel_pytree(moved)[0]))
+    row = history_row(0, now, step) | {"gradient_norm": float("nan")}
+    # where the correction has settled there is nothing left for these waves
+    settled = sharp and len(found.history) == 1
+    return replace(
+        state, problem=counted.with_twin(twin), placed=placed, white=found.theta,
+        stage=settings.rounds if settled else state.stage + 1, history=(*state.history, row),
+    )  # fmt: skip
+
+
+def descend(state: State, settings: Settings, save) -> State:
+    """A search by gradients of the simulation; without eikonal rounds two, the second with the weights that
+    the first has found."""
+    again = not settings.rounds and state.stage == 1
+    if state.progress is None and (settings.rounds or again):
+        state = _reweighed(state, settings)
+    until, enough = settings.iterations, settings.tolerance
+    if again:
+        until -= len(state.history) - 1
+    elif not settings.rounds:
+        until, enough = (2 * until + 2) // 3, max(enough, 0.1)
+    before = state.history[:-1] if again else state.history
+
+    def report(iteration: int, now: Assessment) -> None:
+        settings.report(len(before) + iteration, now)
+
+    assess = objective(state.problem, state.placed, settings.names)
+    if settings.optimiser == "lbfgs":
+        found = lbfgs(assess, state.white, iterations=until, report=report)
+    else:
+        found = trust_region(
+            assess, along_models(state.problem, state.placed), state.white,
+            iterations=until, tolerance=enough, start=state.progress,
+            report=report, save=lambda progress: save(state, progress),
+        )  # fmt: skip
+    full = found.reason.startswith("reached")
+    return replace(
+        state, white=found.theta, history=before + found.history, progress=None, stage=state.stage + 1,
+        reason=f"reached {settings.iterations} iterations" if full else found.reason,
+        assessment=found.assessment,
+    )  # fmt: skip
+
+
+def _reweighed(state: State, settings: Settings) -> State:
+    """With the weights at where the search begins: the better of the eikonal fit and the start."""
+
+    def assessed(white: Theta) -> Assessment:
+        now = simulated_assessment(state.problem, state.placed, white, settings.names)
+        return per_volume(state.problem, state.placed, white, now)
+
+    white, now = state.white, assessed(state.white)
+    if settings.rounds:
+        begin = assessed(state.start)
+        if not now.loss < begin.loss:
+            white, now = state.start, begin
+    twin, theta = state.problem.twin, state.problem.prior.at(white)
+    waves = simulated_waves(twin, theta, now.activation)
+    problem, placed = weighed(state.problem, state.placed, white, now.models, waves, now.linearised)
+    return replace(state, problem=problem, placed=placed, white=white)

@@ -1,0 +1,137 @@
+"""A map on the mesh: where its points are, what was measured there, and what is added to the simulated
+times."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from .._results import InputError
+from ..fem import Interpolation, locate
+from ..mapping import MappingData, project
+from ..monodomain import Stimulus
+from .beat import Beat
+from .parameters import Theta, offset_ms
+from .twin import Twin
+from .wave import Wave
+
+SIGMA_MS = 2.0  # of LATs without a standard deviation of their own; a fit estimates its scale
+
+
+class PlacedMap(eqx.Module):
+    """One map on the device. Its points were located on the mesh once.
+
+    - `index`: of the map. `beat`: what starts its wave.
+    - `place`: from nodes to points. `basis`: (points, terms), discrepancy basis there, or None.
+    - `lat_ms`, `sigma_ms`: (points,). `silent`: points at which no activation was found until `until_ms`.
+    - `weight`: (points,), 0 for a point that does not count.
+    - `mesh_error`: (points, terms), estimated discretisation error of the times, or None while unknown.
+    - `measured`: what other evidence has measured at the points, by its name.
+    """
+
+    index: Int[Array, ""]
+    beat: Beat
+    place: Interpolation
+    lat_ms: Float[Array, " points"]
+    sigma_ms: Float[Array, " points"]
+    silent: Bool[Array, " points"]
+    until_ms: Float[Array, " points"]
+    weight: Float[Array, " points"]
+    basis: Float[Array, "points terms"] | None
+    mesh_error: Float[Array, "points error_terms"] | None
+    measured: dict[str, Any]
+
+    @property
+    def timed(self) -> Bool[Array, " points"]:
+        """Points with an activation time to compare."""
+        return (self.weight > 0) & ~self.silent
+
+    def arrival(self, activation: Float[Array, " nodes"]) -> Float[Array, " points"]:
+        """Activation at the points since the wave left its source, ms."""
+        return self.place(activation) - self.beat.departure.latency(activation)
+
+    def with_mesh_error(self, error: Float[Array, "points error_terms"] | None) -> "PlacedMap":
+        """With this estimate of the discretisation error."""
+        return eqx.tree_at(lambda p: p.mesh_error, self, error, is_leaf=lambda leaf: leaf is None)
+
+
+def place_maps(twin: Twin, data: MappingData) -> tuple[tuple[PlacedMap, ...], list[Int[np.ndarray, " _"]]]:
+    """The maps of `data` on the mesh of a twin, and for each the rows of its points in `data`.
+
+    All have the same number of points, so that one compiled program serves all; points that only fill up have
+    weight 0. Raises `InputError` for another number of maps than of beats, and for maps that last longer than
+    the simulation.
+    """
+    if data.maps != len(twin.beats):
+        raise InputError(
+            f"{data.maps} maps and {len(twin.beats)} beats", "one beat for each map",
+            "Give the pacing site of each map, or take it from the map",
+        )  # fmt: skip
+    data, place = project(twin.mesh, data.with_sigma(SIGMA_MS))
+    until = data.until_ms()
+    used = data.valid | data.silent
+    latest = float(np.max(np.where(data.silent, until, data.lat_ms), where=used, initial=-np.inf))
+    if latest > twin.times.stop:
+        raise InputError(
+            f"a map with observations until {latest:.4g} ms and a simulation of {twin.times.stop:g} ms",
+            "a simulation that covers the map and the window of interest of points without activation",
+            f"Simulate at least {latest + 20:.0f} ms",
+        )  # fmt: skip
+    rows = [np.flatnonzero(used & (data.map_index == k)) for k in range(data.maps)]
+    longest = max(map(len, rows))
+    made, filled = [], []
+    for k, row in enumerate(rows):
+        p = np.concatenate([row, np.full(longest - len(row), np.flatnonzero(used)[0])])
+        at = Interpolation(place.nodes[p], place.weights[p], place.distance[p])
+        counts = np.arange(longest) < len(row)
+        made.append(_placed(
+            twin, k, at, np.nan_to_num(data.lat_ms[p]), data.sigma_ms[p], data.silent[p], until[p], counts
+        ))  # fmt: skip
+        filled.append(np.where(counts, p, -1))
+    return tuple(made), filled
+
+
+def place_unmeasured(twin: Twin, stimulus: Stimulus, positions: Float[np.ndarray, "points dim"]) -> PlacedMap:
+    """A map at these positions (mm) from another stimulus, before it is measured."""
+    count, place = len(positions), locate(twin.mesh, positions)
+    zeros = np.zeros(count)
+    return _placed(twin, stimulus, place, zeros, zeros + 1, np.zeros(count, bool), zeros, zeros + 1)
+
+
+def _placed(twin: Twin, what: int | Stimulus, place, lat, sigma, silent, until, weight) -> PlacedMap:
+    real = twin.space.mass.dtype
+    measured = not isinstance(what, Stimulus)
+    basis = None if twin.discrepancy is None else place(twin.discrepancy.T).T
+    nothing = None
+    if measured and twin.mesh_error is not None:
+        nothing = jnp.zeros((len(lat), twin.mesh_error.basis.shape[1]), real)
+    return PlacedMap(
+        jnp.asarray(what if measured else 0), twin.beat(what), place, jnp.asarray(lat, real),
+        jnp.asarray(sigma, real), jnp.asarray(silent), jnp.asarray(until, real), jnp.asarray(weight, real),
+        basis, nothing, {},
+    )  # fmt: skip
+
+
+def additive_terms(theta: Theta, twin: Twin, placed: PlacedMap) -> Float[Array, " points"]:
+    """Additive terms of the predicted LATs, ms: time offset, model discrepancy, discretisation error."""
+    total = offset_ms(theta)[placed.index] + jnp.zeros_like(placed.lat_ms)
+    if placed.basis is not None:
+        total = total + placed.basis @ theta["maps"]["discrepancy"][placed.index]
+    if twin.mesh_error is not None and placed.mesh_error is not None:
+        total = total + placed.mesh_error @ twin.mesh_error.numbers(theta, placed.index)
+    return total
+
+
+def with_errors_of(
+    twin: Twin, placed: tuple[PlacedMap, ...], waves: tuple[Wave, ...]
+) -> tuple[PlacedMap, ...]:
+    """The maps with the discretisation error that was estimated for their waves."""
+    if twin.mesh_error is None or not waves:
+        return placed
+    fields = [twin.mesh_error.fields(wave) for wave in waves]
+    return tuple(
+        one.with_mesh_error(one.place(field.T).T.astype(one.lat_ms.dtype))
+        for one, field in zip(placed, fields, strict=True)
+    )

@@ -1,0 +1,178 @@
+"""theta -> conductivity: what the data are asked for."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._results import InputError
+from ..anatomy import Mesh
+from ..fem import MaternModes
+from ..monodomain import magnitude
+
+Coefficients = dict[str, Float[Array, "..."]]
+
+FAINT = 3.0  # minus the logit of the scar where there is none, at its softest: 5 %
+
+
+class AbstractTissueMap(eqx.Module):
+    """theta (a few unconstrained arrays, a priori independent standard normal) -> conductivity.
+
+    Whitened: the prior is exp(-|theta|^2/2) whatever is estimated, and a unit step means the same
+    everywhere, which is what an optimiser likes.
+    """
+
+    ceiling: eqx.AbstractVar[float]
+
+    @property
+    @abstractmethod
+    def bases(self) -> dict[str, Float[Array, "nodes _"]]:
+        """For each array of theta the basis that makes a field of it."""
+
+    @abstractmethod
+    def log_diffusivity(self, fields: dict[str, Float[Array, " nodes"]]) -> Float[Array, " nodes"]:
+        """log D along the fibres at the nodes, D in mm2/ms and never above `ceiling`, of the fields there."""
+
+    @abstractmethod
+    def scar(self, theta: Coefficients) -> Float[Array, " nodes"]:
+        """The scar field, 0 (none) to 1."""
+
+    def mean(self) -> Coefficients:
+        """The middle of the prior: all zero."""
+        return {name: jnp.zeros(basis.shape[1], basis.dtype) for name, basis in self.bases.items()}
+
+    def fields(self, theta: Coefficients) -> dict[str, Float[Array, " nodes"]]:
+        """What theta makes of the bases, at the nodes: all that is linear in it."""
+        return {name: basis @ theta[name] for name, basis in self.bases.items()}
+
+    def diffusivity(self, theta: Coefficients) -> Float[Array, " nodes"]:
+        """D along the fibres at the nodes, mm2/ms."""
+        return jnp.exp(self.log_diffusivity(self.fields(theta)))
+
+    @abstractmethod
+    def anisotropy(
+        self, theta: Coefficients
+    ) -> tuple[Float[Array, " nodes"] | float, Float[Array, " nodes"] | None]:
+        """Stretch and shear as in `turned_tensor`. Without a shear (None) the fibres are those of the mesh
+        and the stretch is half the logarithm of D along over D across them."""
+
+    def softened(self, share: float) -> "AbstractTissueMap":
+        """The same with borders of scar from so soft that its absence has a derivative (0) to its own (1)."""
+        return self
+
+
+def soft_clip(x: Float[Array, "..."], low: float, high: float) -> Float[Array, "..."]:
+    """x, bent smoothly at both ends so that it stays between them."""
+    return low + (jax.nn.softplus(4.0 * (x - low)) - jax.nn.softplus(4.0 * (x - high))) / 4.0
+
+
+class LogDiffusivity(AbstractTissueMap):
+    """log D = log D_0 + B z - depth sigmoid(sharpness scar), with z and the scar's own numbers in theta.
+
+    The columns of each basis (nodes, terms) carry their prior standard deviations: one constant column
+    makes one number, indicators make regions, Matern modes make a field. The scar is a bounded field that
+    lowers D by up to exp(-depth), 0 to 1 in between: an area, not a gradient. `scar_bias`: where the
+    sigmoid stands without scar, in the units of the basis: with a basis of standard deviation s a place is
+    scar with the chance that a normal number exceeds -bias/s. `sharpness` multiplies what the sigmoid is
+    taken of: it makes the border thinner.
+
+    `reference`: D_0, mm2/ms. `floor`, `ceiling`: bounds of D, mm2/ms. The floor stands above the
+    conductivity at which a wave blocks on the mesh, where the derivative vanishes; the ceiling is what
+    the number of stages of the time step is chosen for.
+
+    `ratio`: D along over across the fibres, 1 or more. `ratio_basis`: of the logarithm of that ratio, where
+    it is estimated. `angle_basis`: of the shear, on surfaces: where the ratio is large, a standard deviation
+    of log(ratio) times that of the angle in radians corrects the fibres of the mesh; with a ratio of 1 and
+    both bases free, the map alone says where the fibres run. The mean of log D over all directions is what
+    B and the scar move.
+    """
+
+    basis: Float[Array, "nodes terms"]
+    reference: float = eqx.field(static=True, kw_only=True)
+    floor: float = eqx.field(static=True, kw_only=True)
+    ceiling: float = eqx.field(static=True, kw_only=True)
+    scar_basis: Float[Array, "nodes scar_terms"] | None = None
+    scar_depth: float = eqx.field(static=True, default=3.0)
+    scar_bias: float = eqx.field(static=True, default=-3.0)
+    sharpness: Float[Array, ""] = eqx.field(converter=lambda x: jnp.asarray(x, float), default=5.0)
+    ratio: float = eqx.field(static=True, default=1.0)
+    ratio_basis: Float[Array, "nodes ratio_terms"] | None = None
+    angle_basis: Float[Array, "nodes angle_terms"] | None = None
+
+    def __check_init__(self):
+        if not 0 < self.floor < self.reference < self.ceiling:
+            raise InputError(
+                f"a floor, reference and ceiling of D of {self.floor:g}, {self.reference:g}, "
+                f"{self.ceiling:g} mm2/ms",
+                "0 < floor < reference < ceiling",
+                "Check the conductivity and its bounds; all must be positive",
+            )
+        if not 1.0 <= self.ratio < np.inf:
+            raise InputError(
+                f"an anisotropy ratio of {self.ratio}", "D along over D across of 1 or more", "Invert it"
+            )
+
+    @property
+    def bases(self) -> dict[str, Float[Array, "nodes _"]]:
+        bases = {
+            "diffusivity": self.basis, "scar": self.scar_basis,
+            "ratio": self.ratio_basis, "angle": self.angle_basis,
+        }  # fmt: skip
+        return {name: basis for name, basis in bases.items() if basis is not None}
+
+    def scar(self, theta: Coefficients) -> Float[Array, " nodes"]:
+        """The scar field, 0 (none) to 1."""
+        if self.scar_basis is None:
+            return jnp.zeros(self.basis.shape[0], self.basis.dtype)
+        return self._share(self.scar_basis @ theta["scar"])
+
+    def _share(self, scar: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
+        return jax.nn.sigmoid(self.sharpness * (self.scar_bias + scar))
+
+    def softened(self, share: float) -> "LogDiffusivity":
+        softest = min(FAINT / max(-self.scar_bias, FAINT), float(self.sharpness))
+        sharpness = softest ** (1.0 - share) * self.sharpness**share
+        return eqx.tree_at(lambda c: c.sharpness, self, jnp.asarray(sharpness, self.basis.dtype))
+
+    def log_diffusivity(self, fields: dict[str, Float[Array, " nodes"]]) -> Float[Array, " nodes"]:
+        log_d = float(np.log(self.reference)) + fields["diffusivity"]
+        if "scar" in fields:
+            log_d = log_d - self.scar_depth * self._share(fields["scar"])
+        stretch, shear = self._tensor(fields)
+        log_d = log_d + (stretch if shear is None else magnitude(stretch, shear)) - self._stretch()
+        return soft_clip(log_d, float(np.log(self.floor)), float(np.log(self.ceiling)))
+
+    def anisotropy(self, theta: Coefficients):
+        return self._tensor(self.fields(theta))
+
+    def _tensor(self, fields: dict[str, Float[Array, " nodes"]]):
+        stretch = self._stretch()
+        if "ratio" in fields:
+            stretch = stretch + 0.5 * fields["ratio"]
+        shear = fields.get("angle")
+        return (stretch, None) if shear is None else (stretch + 0.0 * shear, shear)
+
+    def _stretch(self) -> float:
+        return 0.5 * float(np.log(self.ratio))
+
+
+def uniform(nodes: int, sd: float = 1.0) -> Float[Array, "nodes 1"]:
+    """The basis of one number for the whole heart; `sd` of log D."""
+    return jnp.full((nodes, 1), sd, float)
+
+
+def per_region(mesh: Mesh, sd: float = 1.0) -> Float[Array, "nodes regions"]:
+    """The basis of one number per region tag (ascending); a node on a border takes the mean of its cells."""
+    tags, index = np.unique(mesh.regions, return_inverse=True)
+    share = np.zeros((len(mesh.points), len(tags)))
+    np.add.at(share, (mesh.cells.ravel(), np.repeat(index, mesh.corners)), 1.0)
+    return jnp.asarray(sd * share / share.sum(axis=1, keepdims=True), float)
+
+
+def field(modes: MaternModes, sd: float = 0.5, level_sd: float = 1.0) -> Float[Array, "nodes terms"]:
+    """The basis of a Matern field: a free level, `level_sd`, and variation around it, `sd`, both of log D."""
+    level = jnp.full((modes.modes.shape[0], 1), level_sd, modes.modes.dtype)
+    return jnp.concatenate([level, sd * modes.modes], axis=1)

@@ -1,0 +1,65 @@
+"""The volume that maps leave: its derivative, and what it is for."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import jaxtwin as jt
+from jaxtwin.inference.objective import simulated_assessment, simulated_models
+from jaxtwin.inference.volume import log_volume
+from tests.inference.theta import placed_on, problem_of
+
+MESH = jt.sheet(10.0, 10.0, 0.5, fibre_angle=0.4)
+NODES = len(MESH.points)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """A twin of conductivity and scar, both felt at theta, its observations and the courses of two maps."""
+    modes = jt.matern_modes(MESH, correlation_length=6.0, count=10)
+    tissue_map = jt.LogDiffusivity(
+        jt.field(modes, 0.3), reference=0.2, floor=0.02, ceiling=1.0, ratio=2.0,
+        scar_basis=jt.field(modes, 3.0), scar_bias=-2.0, scar_depth=2.0, sharpness=1.0,
+    )  # fmt: skip
+    twin = jt.Twin(
+        MESH, cells=jt.MitchellSchaeffer(), tissue_map=tissue_map, times=jt.Times(90.0, 0.2),
+        beats=tuple(jt.pulse(jt.in_sphere(MESH, c, 1.2), NODES) for c in ([0.0, 0.0], [10.0, 10.0])),
+        estimate_mesh_error=False,
+    )  # fmt: skip
+    problem, random = problem_of(twin), np.random.default_rng(3)
+    theta = jax.tree.map(lambda leaf: jnp.asarray(random.normal(0.0, 0.7, leaf.shape)), problem.prior.mean)
+    where = random.choice(NODES, 60, replace=False)
+    data = jt.MappingData(
+        np.tile(MESH.points[where], (2, 1)), np.full(120, 20.0), map_index=np.repeat([0, 1], 60),
+        names=("one", "two"),
+    )  # fmt: skip
+    placed = placed_on(problem, data.with_sigma(0.5))
+    activation = simulated_assessment(problem, placed, theta).activation
+    return problem, theta, placed, simulated_models(problem, theta, placed, activation)
+
+
+def test_the_derivative_of_the_volume_is_that_of_the_courses(problem):
+    """By automatic differentiation of the whole determinant, with the Jacobian itself by forward mode."""
+    problem, theta, placed, models = problem
+    flat, back = ravel_pytree(theta)
+
+    def volume(numbers):
+        total, arrival = jnp.eye(flat.size), problem.arrival
+        for model, one in zip(models, placed, strict=True):
+
+            def predicted(f, model=model, one=one):
+                return arrival.predict(back(f), problem.twin, one, model(back(f), problem), None)
+
+            slope = jax.jacfwd(predicted)(numbers)
+            at = theta | {"evidence": {"arrival": {"noise": jnp.asarray(arrival.level)}}}
+            weight = arrival.information(at, one, predicted(flat))[0]
+            total = total + (slope * weight[:, None]).T @ slope
+        return 0.5 * jnp.linalg.slogdet(total)[1]
+
+    value, gradient, _ = log_volume(problem, theta, placed, models)
+    expected, slope = jax.value_and_grad(volume)(flat)
+    assert value == pytest.approx(float(expected), rel=1e-6)
+    np.testing.assert_allclose(ravel_pytree(gradient)[0], slope, rtol=1e-4, atol=1e-4)
+    assert np.abs(slope).max() > 0.5, "or there is nothing to compare"
