@@ -295,11 +295,13 @@ def _oriented(points, cells):
 
 
 def _laid_flat(corner, fibres):
-    """Fibres projected into the planes of triangles; an upright one goes along the first edge."""
+    """Fibres projected into the planes of triangles; an upright one goes along the first edge, none stays
+    none."""
     edge = corner[:, 1] - corner[:, 0]
     edge /= np.linalg.norm(edge, axis=1)[:, None]
     normal = np.cross(edge, corner[:, 2] - corner[:, 0])
     normal /= np.linalg.norm(normal, axis=1)[:, None]
     flat = fibres - (fibres * normal).sum(axis=1)[:, None] * normal
     length = np.linalg.norm(flat, axis=1)[:, None]
-    return np.where(length > 1e-6, flat / np.maximum(length, 1e-6), edge)
+    laid = np.where(length > 1e-6, flat / np.maximum(length, 1e-6), edge)
+    return np.where(fibres.any(axis=1, keepdims=True), laid, 0.0)

@@ -127,20 +127,21 @@ def strip(cells):
     return Mesh(points, np.concatenate([below, above]), fibres)
 
 
-def test_a_few_missing_fibres_follow_their_neighbours(tmp_path):
+def test_fibres_normal_to_their_cells_follow_their_neighbours(tmp_path):
     mesh = strip(400)
     write_opencarp(tmp_path / "strip", mesh)
     lines = (tmp_path / "strip.lon").read_text().splitlines()
-    lines[101] = lines[301] = "0 0 0"
+    lines[101] = lines[301] = "0 0 1"
     (tmp_path / "strip.lon").write_text("\n".join(lines))
     found = read_opencarp(tmp_path / "strip")
     np.testing.assert_allclose(np.abs(np.sum(found.mesh.fibres * mesh.fibres, axis=1)), 1.0, atol=1e-12)
-    assert any("2 zero-length fibres replaced" in note for note in found.notes)
+    assert any("2 fibres normal to their cell replaced" in note for note in found.notes)
 
 
-def test_many_missing_fibres_are_refused(heart):
-    with pytest.raises(InputError, match="1 zero-length fibres among 2 cells, the first in cell 1"):
-        read_opencarp(heart(lon="1\n1 0 0\n0 0 0\n"))
+def test_cells_without_fibres_are_isotropic(heart):
+    found = read_opencarp(heart(lon="1\n1 0 0\n0 0 0\n"))
+    np.testing.assert_array_equal(found.mesh.fibres, [[1, 0, 0], [0, 0, 0]])
+    assert any("1 of 2 cells without a fibre" in note and "isotropic" in note for note in found.notes)
 
 
 def test_volume_wins_over_surface(heart):

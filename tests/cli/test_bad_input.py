@@ -72,11 +72,6 @@ MESHES = {
     "infinite": (OPENCARP, line("heart.pts", 5, "0 -inf 0"), ("1 points with NaN or infinite", "index 4")),
     "no such node": (OPENCARP, line("heart.elem", 5, "Tr 0 1 9999 0"), ("9999 of 297 points", "from 0")),
     "negative node": (OPENCARP, line("heart.elem", 5, "Tr 0 1 -4 0"), ("nodes -4 to", "from 0")),
-    "zero-length fibres": (
-        OPENCARP,
-        content("heart.lon", "1\n" + "0 0 0\n" * 530),
-        ("530 zero-length fibres", "first in cell 0", "remove the fibres"),
-    ),
     "missing file": ({"mesh.file": "nope.vtk"}, None, ("nope.vtk", "No such file", "Check the path")),
     "folder": ({"mesh.file": "."}, None, ("cannot be read", "Is a directory")),
     "not a mesh": ({"mesh.file": "map.csv"}, None, ("map.csv", "cannot be read as a mesh", ".vtu")),
