@@ -56,7 +56,7 @@ def test_foreign_formats(tmp_path, ending):
     corners = found.mesh.points[found.mesh.cells]  # STL has no numbers of nodes
     np.testing.assert_allclose(corners, mesh.points[mesh.cells], rtol=1e-5)
     assert found.sources == (path,)
-    assert any("no cell vectors named like fibres" in note for note in found.notes)
+    assert any("no vectors named like fibres" in note for note in found.notes)
     assert any("placeholder" in note for note in found.notes)
 
 
