@@ -10,12 +10,7 @@ from .._results import InputError
 from .arrays import find_fibres, find_regions
 from .fibres import place_fibres
 from .mesh import Mesh
-
-# Cell types by their numbers in VTK (The VTK User's Guide, ch. 19: file formats).
-LINE, POLYLINE, TRIANGLE, STRIP, POLYGON, TETRAHEDRON = 3, 4, 5, 6, 7, 10
-SIMPLEX = {2: LINE, 3: TRIANGLE, 4: TETRAHEDRON}  # by corners
-DIMENSIONS = ((1, 2), (3, 4, 21, 35), (5, 6, 7, 8, 9, 22, 23, 28, 30, 34, 36))  # every other type: 3
-NAMES = {8: "pixels", 9: "quadrilaterals", 11: "voxels", 12: "hexahedra", 13: "wedges", 14: "pyramids"}
+from .simplices import simplices
 
 MILLIMETRES = {"um": 1e-3, "mm": 1.0, "cm": 10.0, "m": 1000.0}
 
@@ -79,62 +74,6 @@ class Grid:
                         "Write the file again: it is damaged or its parts do not belong together",
                     )
 
-    def simplices(
-        self,
-    ) -> tuple[Int[np.ndarray, "cells corners"], Int[np.ndarray, " cells"], tuple[str, ...]]:
-        """Cells of the highest dimension, split into simplices; the cell each came from; and notes.
-
-        Polylines, polygons (as fans, so they should be convex) and triangle strips are split. Raises
-        `InputError` for other cells that are not simplices.
-        """
-        kinds = [np.isin(self.types, kind) for kind in DIMENSIONS]
-        dimension = np.select(kinds, range(3), 3)
-        top = int(dimension.max(initial=0))
-        keep = np.flatnonzero(dimension == top) if top else np.array([], np.int64)
-        if not keep.size:
-            raise InputError(
-                f"{len(self.points)} points without lines, triangles or tetrahedra",
-                "a mesh",
-                "Export the surface or the volume mesh rather than a cloud of points",
-            )
-        types, first, sizes = self.types[keep], self.offsets[keep], np.diff(self.offsets)[keep]
-        pieces = sizes - top
-        self._check_simplices(types, pieces)
-        notes = []
-        if keep.size < len(self.types):
-            notes.append(f"{len(self.types) - keep.size} cells of lower dimension dropped")
-        if (pieces != 1).any():
-            many = int((pieces > 1).sum())
-            notes.append(
-                f"{many} polygons or strips split into simplices, {int((pieces < 1).sum())} empty dropped"
-            )
-        pieces = np.maximum(pieces, 0)
-        parent = np.repeat(np.arange(keep.size), pieces)
-        piece = np.arange(parent.size) - (np.cumsum(pieces) - pieces)[parent]
-        corner = piece[:, None] + np.arange(top + 1)
-        corner[types[parent] == POLYGON, 0] = 0
-        # Every second triangle of a strip runs the other way round.
-        turned = (types[parent] == STRIP) & (piece % 2 == 1)
-        corner[turned, 1:] = corner[turned, :0:-1]
-        return self.connectivity[first[parent, None] + corner], keep[parent], tuple(notes)
-
-    def _check_simplices(self, types, pieces):
-        simple = np.isin(types, (LINE, TRIANGLE, TETRAHEDRON))
-        refused = ~simple & ~np.isin(types, (POLYLINE, STRIP, POLYGON))
-        if refused.any():
-            kinds = ", ".join(NAMES.get(kind, f"VTK type {kind}") for kind in np.unique(types[refused])[:5])
-            raise InputError(
-                f"{int(refused.sum())} cells that are not simplices ({kinds})",
-                "linear triangles or tetrahedra",
-                "Split the cells first, for example with ParaView's Triangulate or Tetrahedralize filter",
-            )
-        if (pieces[simple] != 1).any():
-            raise InputError(
-                f"{int((pieces[simple] != 1).sum())} simplices with a wrong number of corners",
-                "2 nodes per line, 3 per triangle and 4 per tetrahedron",
-                "Write the file again: it is damaged",
-            )
-
     def mesh_file(self, *sources: Path, unit: str = "auto", notes: tuple[str, ...] = ()) -> MeshFile:
         """The mesh in mm with its fibres and regions; the other cells are dropped.
 
@@ -144,7 +83,7 @@ class Grid:
         """
         # Damaged files hold any bit pattern: it is the checks that speak, not the arithmetic.
         with np.errstate(all="ignore"):
-            cells, parent, split_notes = self.simplices()
+            cells, parent, split_notes = simplices(self.points, self.types, self.offsets, self.connectivity)
             Mesh(self.points, cells)  # refuses coordinates that are not finite
             points, unit_note = to_millimetres(self.points, unit)
             cell_data = {name: array[parent] for name, array in self.cell_data.items()}

@@ -175,7 +175,7 @@ def test_tags_may_be_absent(heart):
         ("pts", "", "heart.pts with no count"),
         ("elem", CELLS[:-11], "heart.elem with 1 elements where its first line announces 2, at line 2"),
         ("elem", CELLS[:-3], "heart.elem with 3 numbers for an element of 3 nodes and a tag, at line 3"),
-        ("elem", CELLS.replace("Tr 0 1 3 8", "Qd 0 1 2 3 8"), "type 'Qd', which is none of .* at line 3"),
+        ("elem", CELLS.replace("Tr 0 1 3 8", "Py 0 1 2 3 3 8"), "type 'Py', which is none of .* at line 3"),
         ("elem", CELLS.replace("1 3 8", "1 b 8"), "letters among its numbers, at line 3"),
         ("elem", CELLS.replace("1 3 8", "1 4 8"), "nodes 0 to 4 of 4 points"),
         ("elem", CELLS.replace("1 3 8", "1 -3 8"), "nodes -3 to 2 of 4 points"),
