@@ -67,15 +67,32 @@ def write_opencarp(path: str | Path, mesh: Mesh, sheets: Float[np.ndarray, "cell
         _write_table(stem.with_name(stem.name + suffix), header, lead, table, form)
 
 
-def read_vtx(path: str | Path) -> Int[np.ndarray, " vertices"]:
-    """Indices of nodes, from 0, of a `.vtx` file: a count, `intra` or `extra`, and one index per line."""
+def read_vtx(path: str | Path, nodes: int | None = None) -> Int[np.ndarray, " vertices"]:
+    """Indices of nodes, from 0, of a `.vtx` file: a count, perhaps `intra` or `extra`, and the indices.
+
+    `nodes` is the number of nodes of the mesh, where it is at hand. Raises `InputError`, with file and line,
+    for files that are damaged and for an index of which the mesh has no node.
+    """
     rows = _Rows.read(path)
-    body = rows.body(rows.announced(), "vertices", skip=2)
-    if rows.words(1) not in ([b"intra"], [b"extra"]):
-        raise rows.refusal(1, "no line 'intra' or 'extra'")
+    count = rows.announced()
+    second = rows.words(1)
+    domain = len(second) == 1 and second[0].lower() in (b"intra", b"extra")
+    if not domain and len(second) == 1 and second[0].isalpha():
+        raise rows.refusal(
+            1, f"{second[0].decode('latin-1')[:20]!r} where 'intra', 'extra' or an index should be"
+        )
+    body = rows.body(count, "vertices", skip=2 if domain else 1)
     ids = body.block(1, np.int64)[:, 0]
-    if ids.size and ids.min() < 0:
-        raise body.refusal(int(np.argmin(ids)), "a negative index")
+    wrong = (ids < 0) | (ids >= (np.iinfo(np.int64).max if nodes is None else nodes))
+    if wrong.any():
+        bad = int(np.argmax(wrong))
+        mesh = "" if nodes is None else f", on a mesh of {nodes} nodes"
+        raise InputError(
+            f"{body.path.name} with the index {ids[bad]}, at line {body.lines[bad]}{mesh} "
+            f"({int(wrong.sum())} such)",
+            "indices from 0" + ("" if nodes is None else f" to {nodes - 1}"),
+            "Check that both files belong together and that indices are counted from 0",
+        )
     return ids
 
 

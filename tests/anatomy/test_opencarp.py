@@ -221,9 +221,11 @@ def test_vertices_round_trip(tmp_path_factory, ids, domain):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("2\nextra\n5\n", "1 vertices where"),
-        ("1\n5\n6\n", "1 vertices|no line 'intra'"),
-        ("1\nextra\n-5\n", "negative"),
+        ("2\nextra\n5\n", "1 vertices where its first line announces 2"),
+        ("1\n5\n6\n", "2 vertices where its first line announces 1"),
+        ("1\nextra\n-5\n", "the index -5, at line 3 .1 such.. Wanted indices from 0"),
+        ("1\nbath\n5\n", "'bath' where 'intra', 'extra' or an index should be, at line 2"),
+        ("3\n2\n5.5\n7\n", "not a number, at line 3"),
         ("", "no count"),
     ],
 )
@@ -231,6 +233,19 @@ def test_damaged_vertices(tmp_path, text, message):
     (tmp_path / "a.vtx").write_text(text)
     with pytest.raises(InputError, match=message):
         read_vtx(tmp_path / "a.vtx")
+
+
+@pytest.mark.parametrize("domain", ["", "intra\n", "extra\n", "Intra\n"])
+def test_vertices_with_and_without_a_domain(tmp_path, domain):
+    (tmp_path / "a.vtx").write_text(f"3\n{domain}7\n0\n4\n")
+    assert read_vtx(tmp_path / "a.vtx").tolist() == [7, 0, 4]
+    assert read_vtx(tmp_path / "a.vtx", 8).tolist() == [7, 0, 4]
+    line = 3 if domain else 2
+    message = (
+        f"a.vtx with the index 7, at line {line}, on a mesh of 7 nodes .1 such.. Wanted indices from 0 to 6"
+    )
+    with pytest.raises(InputError, match=message):
+        read_vtx(tmp_path / "a.vtx", 7)
 
 
 def test_values_round_trip(tmp_path):
