@@ -44,7 +44,7 @@ def heart(case: Case) -> Heart:
     mesh, notes, data = file.mesh, [*file.notes, *_size(file.mesh, case.mesh)], dict(file.point_data)
     origin = np.arange(len(mesh.points))
     if case.mesh.repair:
-        mended = repair(mesh)
+        mended = repair(mesh, keep=case.mesh.keep)
         mesh, origin = mended.mesh, mended.origin
         data = {
             k: mended.carry(v.astype(float)) for k, v in data.items() if np.issubdtype(v.dtype, np.number)

@@ -67,7 +67,7 @@ def _of_map(data: MappingData) -> dict[str, Any]:
 
 def _of_mesh(path: Path, unit: str) -> dict[str, Any]:
     file = read_mesh(path, unit)
-    mesh, mended = file.mesh, repair(file.mesh)
+    mesh, mended = file.mesh, repair(file.mesh, keep="largest")
     lengths = mesh.edge_lengths
     shape = quality(mesh)
     bound = stiffness_bound(mended.mesh)
