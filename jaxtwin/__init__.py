@@ -5,7 +5,20 @@ Units: mm, ms, mV, mS, uF throughout.
 """
 
 from ._results import InputError, SolveError
-from .anatomy import Mesh, atrial_shell, cable, read_mesh, refine, reorder, repair, sheet, slab, write_mesh
+from .anatomy import (
+    Heart,
+    Mesh,
+    atrial_shell,
+    cable,
+    read_heart,
+    read_mesh,
+    refine,
+    reorder,
+    repair,
+    sheet,
+    slab,
+    write_mesh,
+)
 from .fem import Space, split
 from .ionic import MitchellSchaeffer, ModifiedMitchellSchaeffer
 from .mapping import MappingData, Study, read_csv, read_mapping, read_study, write_csv, write_study
@@ -34,11 +47,12 @@ from .posterior import LogConductivity, StudentT, Voltage, field, matern_modes, 
 from .twin import Twin
 
 __all__ = [
-    "ActivationTimes", "Checkpointed", "ForwardMode", "InputError", "LogConductivity", "MappingData",
-    "Mesh", "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "RungeKuttaChebyshev", "SolveError", "Space",
-    "Stimulus", "StudentT", "Study", "Times", "Tissue", "Twin", "Voltage", "VoltageTrace", "atrial_shell",
-    "cable", "diffusion_tensor", "earliest_sources", "field", "in_regions", "in_sphere", "matern_modes",
-    "numerical_error", "per_region", "pulse", "read_csv", "read_mapping", "read_mesh", "read_study",
-    "refine", "reorder", "repair", "sheet", "simulate", "simulate_batch", "simulate_split", "slab", "split",
-    "uniform", "write_csv", "write_mesh", "write_study",
+    "ActivationTimes", "Checkpointed", "ForwardMode", "Heart", "InputError", "LogConductivity",
+    "MappingData", "Mesh", "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "RungeKuttaChebyshev",
+    "SolveError", "Space", "Stimulus", "StudentT", "Study", "Times", "Tissue", "Twin", "Voltage",
+    "VoltageTrace", "atrial_shell", "cable", "diffusion_tensor", "earliest_sources", "field",
+    "in_regions", "in_sphere", "matern_modes", "numerical_error", "per_region", "pulse", "read_csv",
+    "read_heart", "read_mapping", "read_mesh", "read_study", "refine", "reorder", "repair", "sheet",
+    "simulate", "simulate_batch", "simulate_split", "slab", "split", "uniform", "write_csv",
+    "write_mesh", "write_study",
 ]  # fmt: skip

@@ -138,7 +138,7 @@ def run_fit(
         mass_scaling=case.mesh.mass_scaling, consistent_mass=case.mesh.consistent_mass,
         adjoint=Checkpointed(case.fit.gradient_memory_GB * 1e9 / at_once(len(stimuli))),
     )  # fmt: skip
-    warnings = [*data.notes, *build.check_step(case, twin.space)]
+    warnings = [*heart.warnings, *data.notes, *build.check_step(case, twin.space)]
     case = build.resolved(case, time={"end_ms": twin.times.stop})
     prepared = time.perf_counter()
     if checkpoint.exists():

@@ -2,7 +2,7 @@
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from .._results import InputError
 from .mesh import Mesh
@@ -29,8 +29,22 @@ class Refinement(eqx.Module):
     cells: Int[np.ndarray, " cells"]
 
     def carry(self, values: Float[np.ndarray, "coarse ..."]) -> Float[np.ndarray, "nodes ..."]:
-        """Values at coarse nodes, linearly interpolated to the fine ones; exact for linear fields."""
+        """Values at coarse nodes, linearly interpolated to the fine ones; exact for linear fields.
+
+        A fine node is NaN where a parent is: no value is made from a missing one.
+        """
         return values[self.parents].mean(axis=1)
+
+    def carry_set(self, chosen: Bool[np.ndarray, " coarse"]) -> Bool[np.ndarray, " nodes"]:
+        """A set of coarse nodes and the fine nodes between two of them."""
+        one, other = self.parents.T
+        return chosen[one] & chosen[other]
+
+    @property
+    def origin(self) -> Int[np.ndarray, " nodes"]:
+        """The coarse node that each node was, -1 for one that was added."""
+        one, other = self.parents.T
+        return np.where(one == other, one, -1)
 
 
 def refine_with_map(mesh: Mesh) -> Refinement:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import equinox as eqx
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
@@ -126,6 +126,12 @@ class Repaired(eqx.Module):
         found[(self.nodes[giver[0]], *giver[1:])] = giver[0]  # reversed: the first giver is written last
         rest = np.nonzero(~np.isfinite(out) & (found >= 0))
         out[rest] = values[(found[rest], *rest[1:])]
+        return out
+
+    def carry_set(self, chosen: Bool[np.ndarray, " old_nodes"]) -> Bool[np.ndarray, " nodes"]:
+        """A set of old nodes: a new node belongs to it where one that became it did."""
+        out = np.zeros(len(self.origin), bool)
+        out[self.nodes[chosen & (self.nodes >= 0)]] = True
         return out
 
 
