@@ -200,12 +200,12 @@ def _beside(connectivity, sizes, dimension, cells, top):
 
 def _segments(types, offsets, connectivity, lines):
     """Pairs of nodes that follow each other along lines and polylines, (segments, 2)."""
+    sizes = np.diff(offsets)[lines]
     along = [np.zeros((0, 2), connectivity.dtype)]
     for kind, order in ((LINE, [[0, 1]]), (LINE3, [[0, 2], [2, 1]])):
-        chosen = lines[types[lines] == kind]
+        chosen = lines[(types[lines] == kind) & (sizes == NODES[kind])]
         nodes = connectivity[offsets[chosen, None] + np.arange(NODES[kind])]
         along.append(nodes[:, order].reshape(-1, 2))
-    chosen = lines[types[lines] == POLYLINE]
-    sizes = np.diff(offsets)[chosen]
-    along.append(_fans(POLYLINE, connectivity, offsets[chosen], sizes, 1)[0])
+    many = types[lines] == POLYLINE
+    along.append(_fans(POLYLINE, connectivity, offsets[lines[many]], sizes[many], 1)[0])
     return np.concatenate(along)

@@ -168,7 +168,7 @@ def layers(lines):
     square = np.array([[0.0, 0, 0], [40, 0, 0], [40, 40, 0], [0, 40, 0]])
     points = np.concatenate([square, square + np.array([0, 0, 2]), [[9.0, 9, 9], [9, 9, 12]]])
     triangles = [(TRIANGLE, np.add(three, low)) for low in (0, 4) for three in ([0, 1, 2], [0, 2, 3])]
-    cells = [*triangles, *((LINE, np.array(line)) for line in lines)]
+    cells = [*triangles, *((LINE, np.array(line, int)) for line in lines)]
     offsets = np.concatenate([[0], np.cumsum([len(nodes) for _, nodes in cells])])
     nodes = np.concatenate([nodes for _, nodes in cells])
     return Grid(points, np.array([kind for kind, _ in cells]), offsets, nodes, {}, {})
@@ -183,6 +183,10 @@ def test_lines_that_couple_the_layers_of_a_bilayer_are_refused():
         layers([(0, 8), (8, 9), (9, 4)]).mesh_file()
     with pytest.raises(InputError, match="couple nodes of the tissue that no edge joins"):
         layers([(1, 3)]).mesh_file()
+
+
+def test_damaged_lines_beside_triangles_do_not_matter():
+    assert len(layers([(0, 1), (2,), ()]).mesh_file().mesh.cells) == 4
 
 
 def test_lines_along_edges_and_trees_are_left_out_with_a_note():
