@@ -24,11 +24,19 @@ MODELS: dict[str, tuple[type[AbstractIonicModel], dict[str, str]]] = {
 
 def heart(case: Case) -> Heart:
     """The heart of a case, with the node sets of its stimuli by the names of their files."""
-    table = case.mesh
-    return read_heart(
+    table, ratio = case.mesh, case.tissue.anisotropy_ratio
+    found = read_heart(
         case.path(table.file), unit=table.unit, repair=table.repair, keep=table.keep, refine=table.refine,
         vertices={one.file: case.path(one.file) for one in case.stimulus if one.kind == "vtx" and one.file},
     )  # fmt: skip
+    curved = (np.ptp(found.mesh.points, axis=0) > 0).all() and found.mesh.dim == 3
+    if ratio > 1 and curved and any("placeholder" in note for note in found.notes):
+        warning = (
+            f"There are no fibres, and anisotropy_ratio = {ratio:g} makes conduction faster along x without "
+            "any anatomical reason: set it to 1, or bring fibres."
+        )
+        found = dataclasses.replace(found, warnings=(*found.warnings, warning))
+    return found
 
 
 def cells(case: Case) -> AbstractIonicModel:

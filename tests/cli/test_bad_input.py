@@ -11,7 +11,12 @@ import pytest
 import jaxtwin._cli.folder as output
 import jaxtwin._cli.init as new_case
 import jaxtwin._cli.simulate as simulation
+from jaxtwin._cli import build
+from jaxtwin._cli.case import load_case
+from jaxtwin._cli.export import _stimuli
+from jaxtwin._results import InputError
 from jaxtwin.anatomy import Mesh, write_mesh
+from jaxtwin.view import Result
 
 
 def files(folder: Path) -> dict[Path, bytes]:
@@ -202,6 +207,27 @@ def test_a_small_or_large_heart_is_a_problem(jaxtwin, case, place, shell):
         assert outcome.code == 0
         assert "probably in centimetres" in outcome.out
         assert "nothing wrong found" not in outcome.out
+
+
+def test_anisotropy_without_fibres_is_a_problem(jaxtwin, case, place, shell):
+    write_mesh(place / "heart.vtu", Mesh(shell.points, shell.cells))
+    for ratio, problem in ((4.0, True), (1.0, False)):
+        outcome = jaxtwin("check", case({"map.file": None, "tissue.anisotropy_ratio": ratio}))
+        assert outcome.code == 0
+        assert ("There are no fibres, and anisotropy_ratio = 4" in outcome.out) == problem
+
+
+def test_an_exported_stimulus_of_vertices_is_that_of_the_run(case, place, shell):
+    (place / "a.vtx").write_text("3\n" + "".join(f"{node}\n" for node in shell.cells[7]))
+    vertices = {"stimulus.kind": "vtx", "stimulus.file": "a.vtx"}
+    one = load_case(case(vertices | {"mesh.refine": 1, "map.file": None}))
+    heart = build.heart(one)
+    result = Result(heart.mesh, np.zeros(0), {"original_node": heart.origin}, {}, {})
+    (stimulus,) = _stimuli(result, one, 0.7)
+    np.testing.assert_array_equal(np.asarray(stimulus.strength)[0] > 0, heart.node_sets["a.vtx"])
+    write_mesh(place / "heart.vtu", Mesh(1.1 * shell.points, shell.cells, shell.fibres))
+    with pytest.raises(InputError, match="no longer the mesh of this run"):
+        _stimuli(result, one, 0.7)
 
 
 def test_a_map_on_the_mesh_has_no_more_points_for_a_finer_mesh(jaxtwin, case, place, shell, lat):
