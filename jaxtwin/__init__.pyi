@@ -1,6 +1,17 @@
 from . import assurance, chamber, exchange, inference, mapping, signals, twin, verify, view
 from ._results import InputError, SolveError
-from .anatomy import Mesh, atrial_shell, cable, read_mesh, refine, reorder, repair, sheet, slab, write_mesh
+from .anatomy import (
+    Mesh,
+    atrial_shell,
+    cable,
+    read_mesh,
+    refine,
+    reorder,
+    repair,
+    sheet,
+    slab,
+    write_mesh,
+)
 from .cells import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
 from .fem import Space, matern_modes, partition
 from .inference import (

@@ -1,21 +1,19 @@
 """From a case to the objects of the package."""
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from .._results import InputError
 from .._units import diffusivity_from_conductivity
-from ..anatomy import Mesh, read_mesh, refine_with_map, reorder, repair
-from ..anatomy.opencarp import read_vtx
+from ..anatomy import Heart, read_heart, read_mesh
 from ..cells import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
 from ..fem import Space
 from ..mapping import MappingData, read_csv, read_study
 from ..monodomain import Stimulus, in_regions, in_sphere, pulse
 from ..twin import earliest_sources
-from .case import Case, MeshCase, StimulusCase
+from .case import Case, StimulusCase
 
 _TIMES = {f"{name}_ms": name for name in ("tau_in", "tau_out", "tau_open", "tau_close")}
 MODELS: dict[str, tuple[type[AbstractIonicModel], dict[str, str]]] = {
@@ -24,56 +22,21 @@ MODELS: dict[str, tuple[type[AbstractIonicModel], dict[str, str]]] = {
 }
 
 
-@dataclass
-class Heart:
-    """The mesh as it is computed on, and how it came about.
-
-    `origin` (nodes,): the node of the file behind each node, or -1 for one that refinement has added.
-    """
-
-    mesh: Mesh
-    origin: np.ndarray
-    point_data: dict[str, np.ndarray]
-    notes: list[str]
-    sources: list[Path]
-
-
 def heart(case: Case) -> Heart:
-    """Reads, repairs, refines and orders the mesh of a case."""
-    file = read_mesh(case.path(case.mesh.file), case.mesh.unit)
-    mesh, notes, data = file.mesh, [*file.notes, *_size(file.mesh, case.mesh)], dict(file.point_data)
-    origin = np.arange(len(mesh.points))
-    if case.mesh.repair:
-        mended = repair(mesh)
-        mesh, origin = mended.mesh, mended.origin
-        data = {
-            k: mended.carry(v.astype(float)) for k, v in data.items() if np.issubdtype(v.dtype, np.number)
-        }
-        notes += [] if mended.report.clean else mended.report.lines()
-    for _ in range(case.mesh.refine):
-        finer = refine_with_map(mesh)
-        mesh = finer.mesh
-        data = {k: v[finer.parents].mean(axis=1) for k, v in data.items()}
-        origin = np.where(finer.parents[:, 0] == finer.parents[:, 1], origin[finer.parents[:, 0]], -1)
-    if case.mesh.refine:
-        notes.append(f"Refined {case.mesh.refine} times to {len(mesh.points)} nodes.")
-    ordered = reorder(mesh)
-    data = {k: v[ordered.origin] for k, v in data.items()}
-    return Heart(ordered.mesh, origin[ordered.origin], data, notes, list(file.sources))
-
-
-def _size(mesh: Mesh, table: MeshCase) -> list[str]:
-    """A note on a heart of unusual size. Raises `InputError` for one no animal has."""
-    size = float(np.ptp(mesh.points, axis=0).max())
-    if 5.0 <= size <= 300.0:
-        return []
-    if 0.2 <= size <= 1000.0:
-        return [f"The mesh is {size:.3g} mm long, which is unusual for a heart: check [mesh] unit."]
-    raise InputError(
-        f'[mesh] unit = "{table.unit}", which makes {Path(table.file).name} {size:.3g} mm long',
-        "a heart of 0.2 to 1000 mm",
-        'Set unit to that of the file ("um", "mm", "cm" or "m"), or leave it out to have it recognised',
-    )
+    """The heart of a case, with the node sets of its stimuli by the names of their files."""
+    table, ratio = case.mesh, case.tissue.anisotropy_ratio
+    found = read_heart(
+        case.path(table.file), unit=table.unit, repair=table.repair, keep=table.keep, refine=table.refine,
+        vertices={one.file: case.path(one.file) for one in case.stimulus if one.kind == "vtx" and one.file},
+    )  # fmt: skip
+    curved = (np.ptp(found.mesh.points, axis=0) > 0).all() and found.mesh.dim == 3
+    if ratio > 1 and curved and any("placeholder" in note for note in found.notes):
+        warning = (
+            f"There are no fibres, and anisotropy_ratio = {ratio:g} makes conduction faster along x without "
+            "any anatomical reason: set it to 1, or bring fibres."
+        )
+        found = dataclasses.replace(found, warnings=(*found.warnings, warning))
+    return found
 
 
 def cells(case: Case) -> AbstractIonicModel:
@@ -150,12 +113,12 @@ def stimulus(
     else:
         if not one.file:
             raise InputError("a stimulus of kind vtx without a file", 'file = "..."', "Name the .vtx file")
-        nodes = np.isin(heart.origin, read_vtx(case.path(one.file)))
+        nodes = heart.node_sets[one.file]
         if not nodes.any():
             raise InputError(
                 f"a stimulus that hits no node: none of the vertices in {Path(one.file).name} is in the mesh",
                 f"indices of nodes, from 0, of {Path(case.mesh.file).name}",
-                "Check that both files belong together; repair may also have dropped these nodes",
+                "Look at what the repair dropped ([mesh] repair, keep), or name other nodes",
             )
     return pulse(nodes, size, onset=one.start_ms, duration=one.duration_ms, strength=one.strength_per_ms)
 
@@ -177,7 +140,8 @@ def mapping(case: Case, heart: Heart) -> tuple[MappingData, list[Path]]:
         return data, [path]
     if path == case.path(case.mesh.file):
         # the same file: carry the array through the repair, so that each point is a node
-        file, points, arrays = None, heart.mesh.points, heart.point_data
+        file, own = None, heart.origin >= 0  # what refinement adds was not measured
+        points, arrays = heart.mesh.points[own], {k: v[own] for k, v in heart.point_data.items()}
     else:
         file = read_mesh(path, case.mesh.unit)
         points, arrays = file.mesh.points, file.point_data

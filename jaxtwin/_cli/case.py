@@ -36,6 +36,11 @@ class MeshCase:
     file: str = setting("", "path, relative to this file")
     unit: str = setting("auto", "unit of the points", choices=("auto", "um", "mm", "cm", "m"))
     repair: bool = setting(True, "merge duplicates, remove slivers and stray parts; all changes are reported")
+    keep: str = setting(
+        "connected",
+        "of parts that do not touch: connected (a second part of 5 % or more is refused), largest, all",
+        choices=("connected", "largest", "all"),
+    )
     refine: int = setting(0, "times every edge is halved", least=0, most=8)
     mass_scaling: float = setting(
         0.005, "fraction of mass that may be added at the smallest cells", least=0.0, most=1.0

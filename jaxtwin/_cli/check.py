@@ -8,6 +8,7 @@ import numpy as np
 from .._units import conductivity_from_diffusivity
 from ..anatomy import quality, read_mesh, repair, stiffness_bound
 from ..anatomy.opencarp import SUFFIXES
+from ..anatomy.size import size_warnings
 from ..mapping import MappingData, project, read_csv, read_mapping
 from . import build
 from .case import Case, load_case
@@ -49,8 +50,8 @@ def _of_case(case: Case) -> dict[str, Any]:
         "speed_mm_per_ms": speed,
         "diffusivity_mm2_per_ms": along,
         "conductivity_S_per_m": conductivity_from_diffusivity(along),
-        "notes": heart.notes,
-        "problems": [] if data is None else list(data.notes),
+        "notes": list(heart.notes),
+        "problems": [*heart.warnings, *(() if data is None else data.notes)],
     }
 
 
@@ -67,11 +68,12 @@ def _of_map(data: MappingData) -> dict[str, Any]:
 
 def _of_mesh(path: Path, unit: str) -> dict[str, Any]:
     file = read_mesh(path, unit)
-    mesh, mended = file.mesh, repair(file.mesh)
+    mesh, mended = file.mesh, repair(file.mesh, keep="largest")
     lengths = mesh.edge_lengths
     shape = quality(mesh)
     bound = stiffness_bound(mended.mesh)
     problems = [] if mended.report.clean else mended.report.lines()[1:]
+    problems += size_warnings(mesh, path.name, unit)
     median = float(np.median(lengths))
     if median > 0.5:
         problems.append(

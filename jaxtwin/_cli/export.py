@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from .._results import InputError
-from ..anatomy import write_mesh
+from ..anatomy import Heart, write_mesh
 from ..assurance import hold_out
 from ..chamber import chamber
 from ..exchange import Electrode, write_opencarp_case
@@ -118,7 +118,16 @@ def _opencarp(result: Result, case: Case, target: Path) -> list[str]:
 
 def _stimuli(result: Result, case: Case, speed: float) -> list[Stimulus]:
     origin = np.asarray(result.point_data.get("original_node", np.arange(len(result.mesh.points))), int)
-    heart = build.Heart(result.mesh, origin, dict(result.point_data), [], [])
+    heart = Heart(result.mesh, origin, dict(result.point_data))
+    if any(one.kind == "vtx" for one in case.stimulus) or case.map.file == case.mesh.file:
+        heart = build.heart(case)  # what is given at its nodes is not in the result
+        if heart.mesh.points.shape != result.mesh.points.shape or not np.allclose(
+            heart.mesh.points, result.mesh.points, atol=1e-4
+        ):
+            raise InputError(
+                f"{case.mesh.file}, which is no longer the mesh of this run", "the file that was computed on",
+                "Run the case again",
+            )  # fmt: skip
     data = None
     if any(one.kind == "map" for one in case.stimulus):
         data, _ = build.mapping(case, heart)

@@ -130,7 +130,7 @@ def run_fit(
         adjoint=Checkpointed(case.fit.gradient_memory_GB * 1e9 / at_once(len(stimuli))),
     )  # fmt: skip
     evidence = (Voltage(case.fit.healthy_mV, case.fit.scar_mV),) if case.fit.voltage else ()
-    warnings = [*data.notes, *build.check_step(case, twin.space)]
+    warnings = [*heart.warnings, *data.notes, *build.check_step(case, twin.space)]
     case = build.resolved(case, time={"end_ms": twin.times.stop})
     prepared = time.perf_counter()
     if checkpoint.exists():

@@ -65,7 +65,7 @@ def run_simulate(case: Case, folder: Path, say: Say, progress: Callable[[float, 
     for other in stimuli[1:]:
         total = total + other
     space = Space(heart.mesh, mass_scaling=case.mesh.mass_scaling, consistent_mass=case.mesh.consistent_mass)
-    warnings = build.check_step(case, space)
+    warnings = [*heart.warnings, *build.check_step(case, space)]
     tensor = diffusion_tensor(
         heart.mesh.fibres, jnp.asarray(along, space.mass.dtype), case.tissue.anisotropy_ratio
     )

@@ -186,7 +186,7 @@ def _circling(study: Study, one: Map) -> list[str]:
     if one.surface is None or not len(one.surface.triangles) or not one.measured().valid.any():
         return []
     try:
-        refuse_reentry(repair(one.surface.mesh()).mesh, study.data((one.name,)))
+        refuse_reentry(repair(one.surface.mesh(), keep="largest").mesh, study.data((one.name,)))
     except InputError as error:
         return [f"{error.got[:1].upper()}{error.got[1:]}."]
     return []

@@ -3,6 +3,7 @@
 from .fibres import across_fibres
 from .generate import atrial_shell, cable, sheet, slab, ventricular_ellipsoid
 from .grid import MeshFile
+from .heart import Heart, read_heart
 from .mesh import Mesh
 from .meshfile import read_mesh, write_mesh
 from .openings import Cut, Opening, cut, cut_at, openings
@@ -15,8 +16,9 @@ from .spread import farthest_points
 from .surface import Surface
 
 __all__ = [
-    "Cut", "LocalRefinement", "Mesh", "MeshFile", "Opening", "Refinement", "Reordered", "RepairReport",
-    "Repaired", "Surface", "across_fibres", "atrial_shell", "cable", "cut", "cut_at", "farthest_points",
-    "openings", "quality", "read_mesh", "refine", "refine_to", "refine_with_map", "reorder", "repair",
-    "sheet", "slab", "stiffness_bound", "ventricular_ellipsoid", "write_mesh",
+    "Cut", "Heart", "LocalRefinement", "Mesh", "MeshFile", "Opening", "Refinement", "Reordered",
+    "RepairReport", "Repaired", "Surface", "across_fibres", "atrial_shell", "cable", "cut", "cut_at",
+    "farthest_points", "openings", "quality", "read_heart", "read_mesh", "refine", "refine_to",
+    "refine_with_map", "reorder", "repair", "sheet", "slab", "stiffness_bound", "ventricular_ellipsoid",
+    "write_mesh",
 ]  # fmt: skip

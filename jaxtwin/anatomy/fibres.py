@@ -8,7 +8,6 @@ from .mesh import Mesh
 
 OUT_OF_PLANE = 20.0  # degrees: more is worth a note
 ZERO_LENGTH = 1e-6
-ZERO_SHARE = 0.01  # of the cells: above it the fibres are not a field with a few gaps
 
 
 def place_fibres(
@@ -19,22 +18,25 @@ def place_fibres(
     """Unit vectors along `axes`, in the tangent space of each cell, and notes on what was changed.
 
     A surface cell takes the part of the axis within its plane, a segment its own direction. Where an
-    axis is zero, not finite or normal to the cell, the cell takes the main direction of its
-    neighbours: the first eigenvector of the sum of f (x) f over the cells that share a node with it,
-    because fibres are axes and f is the same as -f.
-
-    Raises `InputError` where more than one per cent of the axes have no length.
+    axis is zero or not finite the cell has no fibre: its vector is zero, and it conducts alike in all
+    directions (see `diffusion_tensor`). Where an axis is normal to the cell, the cell takes the main
+    direction of its neighbours: the first eigenvector of the sum of f (x) f over the cells that share a
+    node with it, because fibres are axes and f is the same as -f.
     """
     notes = []
     size = np.abs(axes).max(axis=1, keepdims=True)
     usable = np.isfinite(size) & (size > ZERO_LENGTH)
-    _check_share(~usable[:, 0])
     scaled = np.divide(axes, size, out=np.zeros_like(axes), where=usable)
     length = np.linalg.norm(scaled, axis=1, keepdims=True)
     unit = np.divide(scaled, length, out=scaled, where=usable)
     stretched = int((np.abs(length * size - 1.0)[usable] > 1e-3).sum())
     if stretched:
         notes.append(f"{stretched} fibres were not of length 1 and were normalised")
+    if not usable.all():
+        notes.append(
+            f"{int((~usable).sum())} of {len(axes)} cells without a fibre (zero or NaN): isotropic there, "
+            "with the conductivity across the fibres"
+        )
     placeholder = bool((unit == np.eye(unit.shape[1])[0]).all())
     if placeholder:
         notes.append("fibres are all (1, 0, 0): a placeholder unless the tissue is a flat sheet, not anatomy")
@@ -47,22 +49,17 @@ def place_fibres(
         notes.append(f"{steep} fibres more than {OUT_OF_PLANE:g} degrees out of their cell were laid into it")
     good = usable & (cosine > 1e-3)
     fibres = np.divide(within, cosine, out=np.zeros_like(within), where=good)
-    bad = np.flatnonzero(~good[:, 0])
+    bad = np.flatnonzero(usable & ~good)
     if bad.size:
         fibres[bad] = _main_direction_nearby(fibres, cells, bad, len(points), frame)
-        gone = int((~usable).sum())
-        if gone:
-            notes.append(f"{gone} zero-length fibres replaced by the main direction of their neighbours")
-        if gone < bad.size and not placeholder:
-            notes.append(
-                f"{bad.size - gone} fibres normal to their cell replaced by that of their neighbours"
-            )
+        if not placeholder:
+            notes.append(f"{bad.size} fibres normal to their cell replaced by that of their neighbours")
     return fibres, tuple(notes)
 
 
 def across_fibres(mesh: Mesh) -> Float[np.ndarray, "cells dim"]:
     """Unit vectors at right angles to the fibres within each triangle: the fibres turned to the left, as seen
-    from outside.
+    from outside; zero where there is no fibre.
 
     Raises `InputError` for cells that are not triangles, in which no direction across is singled out.
     """
@@ -75,17 +72,8 @@ def across_fibres(mesh: Mesh) -> Float[np.ndarray, "cells dim"]:
         return np.stack([-mesh.fibres[:, 1], mesh.fibres[:, 0]], axis=1)
     span = mesh.points[mesh.cells[:, 1:]] - mesh.points[mesh.cells[:, :1]]
     across = np.cross(np.cross(span[:, 0], span[:, 1]), mesh.fibres)
-    return across / np.linalg.norm(across, axis=1, keepdims=True)
-
-
-def _check_share(zero):
-    count = int(zero.sum())
-    if count > ZERO_SHARE * len(zero):
-        raise InputError(
-            f"{count} zero-length fibres among {len(zero)} cells, the first in cell {int(np.argmax(zero))}",
-            f"a direction in each cell (up to {ZERO_SHARE:.0%} missing are filled from their neighbours)",
-            "Give a direction to those cells, or remove the fibres and set the anisotropy ratio to 1",
-        )
+    length = np.linalg.norm(across, axis=1, keepdims=True)
+    return np.divide(across, length, out=across, where=length > 0)
 
 
 def _tangent_frame(points, cells):

@@ -1,6 +1,5 @@
 """Cells of any kind as files hold them, and the mesh of simplices made of them."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,19 +7,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .._results import InputError
+from .arrays import find_fibres, find_regions
 from .fibres import place_fibres
 from .mesh import Mesh
-
-# Cell types by their numbers in VTK (The VTK User's Guide, ch. 19: file formats).
-LINE, POLYLINE, TRIANGLE, STRIP, POLYGON, TETRAHEDRON = 3, 4, 5, 6, 7, 10
-SIMPLEX = {2: LINE, 3: TRIANGLE, 4: TETRAHEDRON}  # by corners
-DIMENSIONS = ((1, 2), (3, 4, 21, 35), (5, 6, 7, 8, 9, 22, 23, 28, 30, 34, 36))  # every other type: 3
-NAMES = {8: "pixels", 9: "quadrilaterals", 11: "voxels", 12: "hexahedra", 13: "wedges", 14: "pyramids"}
+from .simplices import simplices
 
 MILLIMETRES = {"um": 1e-3, "mm": 1.0, "cm": 10.0, "m": 1000.0}
-FIBRE_NAMES = ("fibres", "fibers", "fibre", "fiber", "f0", "lcell", "fibredirection", "fiberdirection")
-REGION_NAMES = ("regions", "region", "regionid", "elemtag", "tag", "tags", "elementtag", "elementtags")
-REGION_NAMES += ("cellentityids", "gmshphysical", "meditref", "material", "materialid", "materialids")
 
 
 @dataclass(frozen=True)
@@ -82,78 +74,22 @@ class Grid:
                         "Write the file again: it is damaged or its parts do not belong together",
                     )
 
-    def simplices(
-        self,
-    ) -> tuple[Int[np.ndarray, "cells corners"], Int[np.ndarray, " cells"], tuple[str, ...]]:
-        """Cells of the highest dimension, split into simplices; the cell each came from; and notes.
-
-        Polylines, polygons (as fans, so they should be convex) and triangle strips are split. Raises
-        `InputError` for other cells that are not simplices.
-        """
-        kinds = [np.isin(self.types, kind) for kind in DIMENSIONS]
-        dimension = np.select(kinds, range(3), 3)
-        top = int(dimension.max(initial=0))
-        keep = np.flatnonzero(dimension == top) if top else np.array([], np.int64)
-        if not keep.size:
-            raise InputError(
-                f"{len(self.points)} points without lines, triangles or tetrahedra",
-                "a mesh",
-                "Export the surface or the volume mesh rather than a cloud of points",
-            )
-        types, first, sizes = self.types[keep], self.offsets[keep], np.diff(self.offsets)[keep]
-        pieces = sizes - top
-        self._check_simplices(types, pieces)
-        notes = []
-        if keep.size < len(self.types):
-            notes.append(f"{len(self.types) - keep.size} cells of lower dimension dropped")
-        if (pieces != 1).any():
-            many = int((pieces > 1).sum())
-            notes.append(
-                f"{many} polygons or strips split into simplices, {int((pieces < 1).sum())} empty dropped"
-            )
-        pieces = np.maximum(pieces, 0)
-        parent = np.repeat(np.arange(keep.size), pieces)
-        piece = np.arange(parent.size) - (np.cumsum(pieces) - pieces)[parent]
-        corner = piece[:, None] + np.arange(top + 1)
-        corner[types[parent] == POLYGON, 0] = 0
-        # Every second triangle of a strip runs the other way round.
-        turned = (types[parent] == STRIP) & (piece % 2 == 1)
-        corner[turned, 1:] = corner[turned, :0:-1]
-        return self.connectivity[first[parent, None] + corner], keep[parent], tuple(notes)
-
-    def _check_simplices(self, types, pieces):
-        simple = np.isin(types, (LINE, TRIANGLE, TETRAHEDRON))
-        refused = ~simple & ~np.isin(types, (POLYLINE, STRIP, POLYGON))
-        if refused.any():
-            kinds = ", ".join(NAMES.get(kind, f"VTK type {kind}") for kind in np.unique(types[refused])[:5])
-            raise InputError(
-                f"{int(refused.sum())} cells that are not simplices ({kinds})",
-                "linear triangles or tetrahedra",
-                "Split the cells first, for example with ParaView's Triangulate or Tetrahedralize filter",
-            )
-        if (pieces[simple] != 1).any():
-            raise InputError(
-                f"{int((pieces[simple] != 1).sum())} simplices with a wrong number of corners",
-                "2 nodes per line, 3 per triangle and 4 per tetrahedron",
-                "Write the file again: it is damaged",
-            )
-
     def mesh_file(self, *sources: Path, unit: str = "auto", notes: tuple[str, ...] = ()) -> MeshFile:
         """The mesh in mm with its fibres and regions; the other cells are dropped.
 
         `unit` is the unit of the points: "um", "mm", "cm", "m", or "auto" to tell micrometres from
-        millimetres by the size of the bounding box. Fibres are cell vectors named fibres, fiber, f0,
-        l_cell or alike; regions are whole numbers on cells named regions, tag, elemTag or alike.
+        millimetres by the size of the bounding box. Fibres and regions are known by their names, see
+        `find_fibres` and `find_regions`.
         """
         # Damaged files hold any bit pattern: it is the checks that speak, not the arithmetic.
         with np.errstate(all="ignore"):
-            cells, parent, split_notes = self.simplices()
+            cells, parent, split_notes = simplices(self.points, self.types, self.offsets, self.connectivity)
             Mesh(self.points, cells)  # refuses coordinates that are not finite
             points, unit_note = to_millimetres(self.points, unit)
             cell_data = {name: array[parent] for name, array in self.cell_data.items()}
-            axes, axes_note = _find_axes(cell_data, len(cells))
+            axes, axes_note = find_fibres(self.point_data, cell_data, cells)
             fibres, fibre_notes = place_fibres(points, cells, axes)
-            regions, region_note = _find_regions(cell_data, len(cells))
+            regions, region_note = find_regions(cell_data, len(cells))
             mesh = Mesh(points, cells, fibres, regions)
         notes = (*notes, unit_note, *split_notes, axes_note, *fibre_notes, region_note)
         return MeshFile(mesh, dict(self.point_data), cell_data, notes, tuple(sources))
@@ -186,30 +122,3 @@ def to_millimetres(points: Float[np.ndarray, "nodes dim"], unit: str = "auto"):
     return scaled, f"points taken as {known} (bounding box {size})" + (
         ", converted to mm" if known != "mm" else ""
     )
-
-
-def _find_axes(cell_data, count):
-    name = _named(cell_data, FIBRE_NAMES, lambda array: array.shape == (count, 3) and array.dtype.kind == "f")
-    if name is None:
-        axes = np.zeros((count, 3))
-        axes[:, 0] = 1.0
-        return axes, "no cell vectors named like fibres"
-    return cell_data[name].astype(np.float64), f"fibres taken from cell array {name!r}"
-
-
-def _find_regions(cell_data, count):
-    def whole(array):
-        within = np.isfinite(array).all() and (np.abs(array.astype(np.float64)) < 2**31).all()
-        return array.shape in ((count,), (count, 1)) and bool(within and (array == np.round(array)).all())
-
-    name = _named(cell_data, REGION_NAMES, whole)
-    if name is None:
-        return np.zeros(
-            count, np.int32
-        ), "no whole numbers on cells named like regions: all cells in region 0"
-    return cell_data[name].reshape(count).astype(np.int32), f"regions taken from cell array {name!r}"
-
-
-def _named(data, names, fits):
-    plain = {re.sub("[^a-z0-9]", "", name.lower()): name for name in reversed(data)}
-    return next((plain[name] for name in names if name in plain and fits(data[plain[name]])), None)

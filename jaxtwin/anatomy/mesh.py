@@ -17,11 +17,11 @@ class Mesh(eqx.Module):
 
     - `points`: (nodes, dim), mm.
     - `cells`: (cells, corners), indices of nodes from 0.
-    - `fibres`: (cells, dim), unit vectors.
+    - `fibres`: (cells, dim), unit vectors, or zero where a cell has no fibre and is isotropic.
     - `regions`: (cells,), integer tags.
 
     Raises `InputError` for coordinates that are not finite, cells that point outside the nodes, and
-    fibres that are not unit vectors.
+    fibres that are neither unit vectors nor zero.
     """
 
     points: Float[np.ndarray, "nodes dim"]
@@ -62,14 +62,14 @@ class Mesh(eqx.Module):
                 "Check that points and elements belong together and that indices start at 0",
             )
         length = np.linalg.norm(self.fibres, axis=1)
-        wrong = ~(np.abs(length - 1.0) < 1e-3)
+        wrong = ~(np.abs(length - 1.0) < 1e-3) & (length != 0.0)
         if wrong.any():
             bad = int(np.argmax(wrong))
             raise InputError(
                 f"{int(wrong.sum())} fibres that are not unit vectors, the first in cell {bad} "
                 f"with length {length[bad]:.3g}",
-                "a direction of length 1 in each cell",
-                "Give a direction to those cells, or remove the fibres and set the anisotropy ratio to 1",
+                "a direction of length 1 in each cell, or zero for a cell without a fibre",
+                "Divide the vectors by their lengths, or set them to zero where there is no fibre",
             )
 
     @property

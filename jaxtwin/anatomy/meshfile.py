@@ -11,9 +11,10 @@ import numpy as np
 
 from .._files import read_bytes
 from .._results import InputError
-from .grid import LINE, POLYGON, TETRAHEDRON, TRIANGLE, Grid, MeshFile
+from .grid import Grid, MeshFile
 from .mesh import Mesh
 from .opencarp import SUFFIXES, read_opencarp, write_opencarp
+from .simplices import LINE, POLYGON, TETRAHEDRON, TRIANGLE
 from .vtk_legacy import read_vtk_legacy
 from .vtk_xml import read_vtk_xml, write_vtu
 
@@ -31,7 +32,8 @@ MESHIO_NAMES = {
 MESHIO_NAMES |= {".xdmf": "xdmf", ".med": "med"}
 MESHIO_TYPES = {"vertex": 1, "line": LINE, "triangle": TRIANGLE, "polygon": POLYGON, "tetra": TETRAHEDRON}
 MESHIO_TYPES |= {"quad": 9, "hexahedron": 12, "wedge": 13, "pyramid": 14}
-OTHER_TYPES = (2, 21, 22, 24)  # of dimension 0 to 3, none of them a simplex with straight edges
+MESHIO_TYPES |= {"line3": 21, "triangle6": 22, "quad8": 23, "tetra10": 24, "quad9": 28}
+OTHER_TYPES = (2, 35, 34, 25)  # of dimension 0 to 3, none of them a kind that is split
 
 
 def read_mesh(path: str | Path, unit: str = "auto") -> MeshFile:

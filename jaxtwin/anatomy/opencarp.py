@@ -13,10 +13,11 @@ from jaxtyping import Float, Int
 
 from .._files import atomic_write, parse_numbers, read_bytes
 from .._results import InputError
-from .grid import SIMPLEX, Grid, MeshFile
+from .grid import Grid, MeshFile
 from .mesh import Mesh
+from .simplices import LINE, NODES, QUADRILATERAL, TETRAHEDRON, TRIANGLE
 
-CORNERS = {b"Ln": 2, b"Tr": 3, b"Tt": 4}
+KINDS = {b"Ln": LINE, b"Tr": TRIANGLE, b"Tt": TETRAHEDRON, b"Qd": QUADRILATERAL}
 SUFFIXES = (".pts", ".elem", ".lon")
 LETTERS_TO_BLANKS = bytes(32 if chr(code).isalpha() else code for code in range(128)) + bytes(range(128, 256))
 NEWLINE = 10
@@ -53,7 +54,7 @@ def write_opencarp(path: str | Path, mesh: Mesh, sheets: Float[np.ndarray, "cell
     Points of a plane mesh get z = 0. `sheets` are the second axes of the `.lon` file.
     """
     stem = _stem(path)
-    kind = next(kind.decode() for kind, corners in CORNERS.items() if corners == mesh.corners)
+    kind = next(name.decode() for name, kind in KINDS.items() if NODES[kind] == mesh.corners)
     pad = ((0, 0), (0, 3 - mesh.dim))
     axes = [np.pad(mesh.fibres, pad)] + ([] if sheets is None else [sheets])
     tagged = np.column_stack([mesh.cells, mesh.regions])
@@ -66,15 +67,32 @@ def write_opencarp(path: str | Path, mesh: Mesh, sheets: Float[np.ndarray, "cell
         _write_table(stem.with_name(stem.name + suffix), header, lead, table, form)
 
 
-def read_vtx(path: str | Path) -> Int[np.ndarray, " vertices"]:
-    """Indices of nodes, from 0, of a `.vtx` file: a count, `intra` or `extra`, and one index per line."""
+def read_vtx(path: str | Path, nodes: int | None = None) -> Int[np.ndarray, " vertices"]:
+    """Indices of nodes, from 0, of a `.vtx` file: a count, perhaps `intra` or `extra`, and the indices.
+
+    `nodes` is the number of nodes of the mesh, where it is at hand. Raises `InputError`, with file and line,
+    for files that are damaged and for an index of which the mesh has no node.
+    """
     rows = _Rows.read(path)
-    body = rows.body(rows.announced(), "vertices", skip=2)
-    if rows.words(1) not in ([b"intra"], [b"extra"]):
-        raise rows.refusal(1, "no line 'intra' or 'extra'")
+    count = rows.announced()
+    second = rows.words(1)
+    domain = len(second) == 1 and second[0].lower() in (b"intra", b"extra")
+    if not domain and len(second) == 1 and second[0].isalpha():
+        raise rows.refusal(
+            1, f"{second[0].decode('latin-1')[:20]!r} where 'intra', 'extra' or an index should be"
+        )
+    body = rows.body(count, "vertices", skip=2 if domain else 1)
     ids = body.block(1, np.int64)[:, 0]
-    if ids.size and ids.min() < 0:
-        raise body.refusal(int(np.argmin(ids)), "a negative index")
+    wrong = (ids < 0) | (ids >= (np.iinfo(np.int64).max if nodes is None else nodes))
+    if wrong.any():
+        bad = int(np.argmax(wrong))
+        mesh = "" if nodes is None else f", on a mesh of {nodes} nodes"
+        raise InputError(
+            f"{body.path.name} with the index {ids[bad]}, at line {body.lines[bad]}{mesh} "
+            f"({int(wrong.sum())} such)",
+            "indices from 0" + ("" if nodes is None else f" to {nodes - 1}"),
+            "Check that both files belong together and that indices are counted from 0",
+        )
     return ids
 
 
@@ -189,16 +207,15 @@ def _read_cells(path: Path):
     rows = rows.body(rows.announced(), "elements")
     text = np.frombuffer(rows.text + b"  ", np.uint8)
     names = np.stack([text[rows.starts], text[rows.starts + 1], text[rows.starts + 2]], axis=1)
-    corners = np.zeros(len(rows.starts), np.int64)
-    for name, count in CORNERS.items():
-        corners[(names[:, :2] == np.frombuffer(name, np.uint8)).all(axis=1) & (names[:, 2] <= ord(" "))] = (
-            count
-        )
+    corners, types = np.zeros((2, len(rows.starts)), np.int64)
+    for name, kind in KINDS.items():
+        named = (names[:, :2] == np.frombuffer(name, np.uint8)).all(axis=1) & (names[:, 2] <= ord(" "))
+        corners[named], types[named] = NODES[kind], kind
     if (corners == 0).any():
         bad = int(np.argmin(corners))
         name = rows.words(bad)[0][:20].decode("latin-1")
         raise rows.refusal(
-            bad, f"an element of type {name!r}, which is none of Ln, Tr and Tt (split it first)"
+            bad, f"an element of type {name!r}, which is none of Ln, Tr, Qd and Tt (split it first)"
         )
     spare = rows.counts - 1 - corners  # the tag, which a file may leave out
     if (spare.size and not (spare == spare[0]).all()) or not np.isin(spare, (0, 1)).all():
@@ -215,7 +232,6 @@ def _read_cells(path: Path):
     tagged = bool(spare.size and spare[0])
     tags = flat[ends - 1] if tagged else np.zeros(len(corners), np.int64)
     nodes = np.delete(flat, ends - 1) if tagged else flat
-    types = np.array([SIMPLEX.get(count, 0) for count in range(5)])[corners]
     return types, np.concatenate([[0], np.cumsum(corners)]), nodes, tags
 
 

@@ -3,7 +3,7 @@
 import equinox as eqx
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Int
+from jaxtyping import Bool, Int, Shaped
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from .mesh import Mesh
@@ -14,6 +14,14 @@ class Reordered(eqx.Module):
 
     mesh: Mesh
     origin: Int[np.ndarray, " nodes"]
+
+    def carry(self, values: Shaped[np.ndarray, "nodes ..."]) -> Shaped[np.ndarray, "nodes ..."]:
+        """Values in the order of the nodes."""
+        return values[self.origin]
+
+    def carry_set(self, chosen: Bool[np.ndarray, " nodes"]) -> Bool[np.ndarray, " nodes"]:
+        """A set of nodes in their order."""
+        return chosen[self.origin]
 
 
 def reorder(mesh: Mesh) -> Reordered:

@@ -2,7 +2,7 @@
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from .._results import InputError
 from .mesh import Mesh
@@ -29,8 +29,22 @@ class Refinement(eqx.Module):
     cells: Int[np.ndarray, " cells"]
 
     def carry(self, values: Float[np.ndarray, "coarse ..."]) -> Float[np.ndarray, "nodes ..."]:
-        """Values at coarse nodes, linearly interpolated to the fine ones; exact for linear fields."""
+        """Values at coarse nodes, linearly interpolated to the fine ones; exact for linear fields.
+
+        A fine node is NaN where a parent is: no value is made from a missing one.
+        """
         return values[self.parents].mean(axis=1)
+
+    def carry_set(self, chosen: Bool[np.ndarray, " coarse"]) -> Bool[np.ndarray, " nodes"]:
+        """A set of coarse nodes and the fine nodes between two of them."""
+        one, other = self.parents.T
+        return chosen[one] & chosen[other]
+
+    @property
+    def origin(self) -> Int[np.ndarray, " nodes"]:
+        """The coarse node that each node was, -1 for one that was added."""
+        one, other = self.parents.T
+        return np.where(one == other, one, -1)
 
 
 def refine_with_map(mesh: Mesh) -> Refinement:
@@ -44,15 +58,23 @@ def refine_with_map(mesh: Mesh) -> Refinement:
     nodes = len(mesh.points)
     local = np.concatenate([mesh.cells, nodes + of_cell], axis=1)
     points = np.concatenate([mesh.points, mesh.points[edges].mean(axis=1)])
-    if mesh.corners == 4:
-        children = np.concatenate([local[:, _TETRAHEDRON], _octahedra(points, local)], axis=1)
-    else:
-        children = local[:, _SEGMENT if mesh.corners == 2 else _TRIANGLE]
+    children = halves(points, local)
     owner = np.repeat(np.arange(len(mesh.cells), dtype=np.int32), children.shape[1])
     fine = Mesh(points, children.reshape(-1, mesh.corners), mesh.fibres[owner], mesh.regions[owner])
     kept = np.arange(nodes)
     parents = np.concatenate([np.stack([kept, kept], axis=1), edges]).astype(np.int32)
     return Refinement(fine, parents, owner)
+
+
+def halves(
+    points: Float[np.ndarray, "nodes dim"], local: Int[np.ndarray, "cells local"]
+) -> Int[np.ndarray, "cells pieces corners"]:
+    """The 2 segments, 4 triangles or 8 tetrahedra of each cell. `local`: nodes at the corners, then in the
+    middle of the edges 01 02 .. 12 ..
+    """
+    if local.shape[1] == 10:
+        return np.concatenate([local[:, _TETRAHEDRON], _octahedra(points, local)], axis=1)
+    return local[:, _SEGMENT if local.shape[1] == 3 else _TRIANGLE]
 
 
 def refine(mesh: Mesh, times: int = 1) -> Mesh:

@@ -29,15 +29,13 @@ class LocalRefinement(eqx.Module):
     def carry(self, values: Float[np.ndarray, "coarse ..."]) -> Float[np.ndarray, "nodes ..."]:
         """Values at coarse nodes, linearly interpolated to the fine ones; exact for linear fields.
 
-        Where a parent has no finite value, the others share its weight if they hold half of it or more;
-        otherwise the fine node has none either.
+        A fine node is NaN where a parent is not finite: no value is made from a missing one.
         """
         found = values[self.parents]
         weights = self.weights.reshape(*self.weights.shape, *[1] * (values.ndim - 1))
-        known = np.isfinite(found) & (weights > 0)
-        share = np.where(known, weights, 0.0).sum(axis=1)
+        known = np.isfinite(found)
         total = np.where(known, weights * np.where(known, found, 0.0), 0.0).sum(axis=1)
-        return np.divide(total, share, out=np.full_like(total, np.nan), where=share >= 0.5)
+        return np.where((known | (weights == 0)).all(axis=1), total, np.nan)
 
 
 def refine_to(mesh: Mesh, edge_mm: float) -> LocalRefinement:

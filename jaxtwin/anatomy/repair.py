@@ -1,12 +1,11 @@
 """From an exported surface to a mesh one can compute on, with a report and a map for nodal data."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import equinox as eqx
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Int, Shaped
+from jaxtyping import Bool, Int, Shaped
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
@@ -16,6 +15,7 @@ from .quality import measures, nodal_stiffness, shape_quality
 from .slivers import remove_slivers, thin_cells
 from .topology import boundary_facets, components, facets, reversed_cells, unique_rows
 
+_STRAY = 0.05  # of the length, area or volume: what is larger is a part of the heart and not a splinter
 _FLAT = 1e-7  # quality of a cell that has no area but for rounding
 
 
@@ -23,8 +23,9 @@ _FLAT = 1e-7  # quality of a cell that has no area but for rounding
 class RepairReport:
     """What `repair` found and did, as counts; `lines` says it in sentences.
 
-    `stiffness_before` and `stiffness_after` are the largest 2 K_ii/m_i per unit of D, 1/mm2 (see
-    `stiffness_bound`).
+    `stray_share` is the share of the length, area or volume that the dropped components had together,
+    `stray_centre` the centre of the largest of them, mm. `stiffness_before` and `stiffness_after` are the
+    largest 2 K_ii/m_i per unit of D, 1/mm2 (see `stiffness_bound`).
     """
 
     nodes_before: int = 0
@@ -37,6 +38,8 @@ class RepairReport:
     fin_cells: int = 0
     stray_components: int = 0
     stray_nodes: int = 0
+    stray_share: float = 0.0
+    stray_centre: tuple[float, ...] = ()
     turned_cells: int = 0
     flipped_edges: int = 0
     collapsed_nodes: int = 0
@@ -62,6 +65,11 @@ class RepairReport:
             f"{self.nodes} of {self.nodes_before} nodes and {self.cells} of {self.cells_before} cells kept."
         ]
         out += [text.format(getattr(self, name)) for name, text in _SENTENCES if getattr(self, name)]
+        if self.stray_components:
+            out.append(
+                f"Smaller components dropped: {self.stray_components}, {100 * self.stray_share:.2g} % of the "
+                f"mesh, the largest about {_place(self.stray_centre)} mm; {self.stray_nodes} nodes in all."
+            )
         if not self.orientable:
             out.append("The surface has one side only (a Moebius strip): normals cannot be made consistent.")
         if self.boundary_before != self.boundary_after:
@@ -80,8 +88,6 @@ _SENTENCES = [
     ("degenerate_cells", "Cells with a repeated corner dropped: {}."),
     ("duplicate_cells", "Cells dropped that were there twice: {}."),
     ("fin_cells", "Triangles dropped that stuck out of the surface like fins: {}."),
-    ("stray_components", "Smaller components dropped: {}."),
-    ("stray_nodes", "Nodes dropped with the smaller components: {}."),
     ("turned_cells", "Cells turned round to agree with their neighbours: {}."),
     ("flipped_edges", "Long edges of slivers flipped: {}."),
     ("collapsed_nodes", "Nodes collapsed into a neighbour to remove slivers: {}."),
@@ -122,6 +128,12 @@ class Repaired(eqx.Module):
         out[rest] = values[(found[rest], *rest[1:])]
         return out
 
+    def carry_set(self, chosen: Bool[np.ndarray, " old_nodes"]) -> Bool[np.ndarray, " nodes"]:
+        """A set of old nodes: a new node belongs to it where one that became it did."""
+        out = np.zeros(len(self.origin), bool)
+        out[self.nodes[chosen & (self.nodes >= 0)]] = True
+        return out
+
 
 def repair(
     mesh: Mesh,
@@ -129,7 +141,7 @@ def repair(
     merge_distance: float | None = None,
     min_quality: float = 0.05,
     stiffness_ratio: float = 5.0,
-    keep: Literal["largest", "all"] = "largest",
+    keep: str = "connected",
 ) -> Repaired:
     """Merge, drop, turn and thin out until a mesh is fit for computation; see `RepairReport` for the steps.
 
@@ -138,12 +150,15 @@ def repair(
     - `min_quality`: cells of a lower `quality` are slivers.
     - `stiffness_ratio`: a node is too stiff for an explicit step where its `stiffness_bound` exceeds this
       many times the 95th percentile; the thinnest cell there is a sliver.
-    - `keep`: the `"largest"` component (by length, area or volume), or `"all"`.
+    - `keep`: `"connected"` drops components of less than 5 % of the length, area or volume, and refuses a
+      mesh with a second one that is larger, so that no half of a heart is lost; `"largest"` takes the largest
+      alone, `"all"` takes all.
 
     Slivers are removed by flipping and collapsing edges, which moves no node, keeps the topology and changes
     area by no more than a quarter of a cell each (see `slivers`). Regions and fibres of kept cells stay;
     fibres of triangles that changed are laid into their new plane. Repairing twice changes nothing. Raises
-    `InputError` for options outside their range and for a mesh in which nothing is left.
+    `InputError` for options outside their range, for parts that do not touch (see `keep`), and for a mesh in
+    which nothing is left.
     """
     _check(merge_distance, min_quality, stiffness_ratio, keep)
     points, cells = mesh.points, mesh.cells.astype(np.int64)
@@ -166,9 +181,9 @@ def repair(
     cells, source, duplicates = cells[single], source[single], len(cells) - len(single)
     flush = _without_fins(cells)
     cells, source, fins = cells[flush], source[flush], len(cells) - len(flush)
-    largest, strays = _largest(points, cells) if keep == "largest" else (np.arange(len(cells)), 0)
-    lost = len(np.unique(cells)) - len(np.unique(cells[largest]))
-    cells, source = cells[largest], source[largest]
+    stays, strays = _without_strays(points, cells, keep)
+    lost = len(np.unique(cells)) - len(np.unique(cells[stays]))
+    cells, source = cells[stays], source[stays]
 
     cells, turned, orientable = _oriented(points, cells)
     opened, stiffest = len(boundary_facets(cells)), nodal_stiffness(points, cells).max()
@@ -199,8 +214,8 @@ def repair(
         degenerate_cells=int((~distinct).sum()),
         duplicate_cells=duplicates,
         fin_cells=fins,
-        stray_components=strays,
         stray_nodes=lost,
+        **strays,
         turned_cells=turned,
         flipped_edges=swept.flips,
         collapsed_nodes=swept.collapses,
@@ -229,10 +244,11 @@ def _check(merge_distance, min_quality, stiffness_ratio, keep):
         raise InputError(
             f"stiffness_ratio = {stiffness_ratio}", "more than 1 (inf for never)", "5 suits real surfaces"
         )
-    if keep not in ("largest", "all"):
+    if keep not in ("connected", "largest", "all"):
         raise InputError(
-            f"keep = {keep!r}", '"largest" or "all"', "Use all where parts belong together unconnected"
-        )
+            f"keep = {keep!r}", '"connected", "largest" or "all"',
+            "Use all where parts belong together unconnected",
+        )  # fmt: skip
 
 
 def _merge(points, used, distance):
@@ -272,11 +288,35 @@ def _without_fins(cells):
     return place
 
 
-def _largest(points, cells):
-    """Places of the cells of the largest component, and the number of others."""
-    label = components(cells, len(points))
-    size = np.bincount(label, measures(points, cells))
-    return np.flatnonzero(label == size.argmax()), len(size) - 1
+def _without_strays(points, cells, keep):
+    """Places of the cells that stay, and what a report says of the components that go."""
+    label, extent = components(cells, len(points)), measures(points, cells)
+    size = np.bincount(label, extent)
+    if keep == "all" or len(size) == 1:
+        return np.arange(len(cells)), {}
+    share = size / max(size.sum(), np.finfo(float).tiny)
+    order = np.argsort(-share, kind="stable")
+    second = label == order[1]
+    weight = extent[second] if extent[second].any() else None
+    centre = tuple(np.average(points[cells[second]].mean(axis=1), axis=0, weights=weight).tolist())
+    if keep == "connected" and share[order[1]] >= _STRAY:
+        large = [f"{100 * each:.3g} %" for each in share[order] if each >= _STRAY]
+        raise InputError(
+            f"{len(large)} parts that do not touch, of {' and '.join(large[:5])} of the mesh, the second "
+            f"about {_place(centre)} mm",
+            f"one connected heart (only parts below {_STRAY:.0%} are dropped as strays)",
+            'Join the parts, or set keep = "largest" for the first alone, or keep = "all" to compute on each',
+        )
+    strays = {
+        "stray_components": len(size) - 1,
+        "stray_share": float(1.0 - share[order[0]]),
+        "stray_centre": centre,
+    }
+    return np.flatnonzero(label == order[0]), strays
+
+
+def _place(centre):
+    return f"({', '.join(f'{each:.4g}' for each in centre)})"
 
 
 def _oriented(points, cells):
@@ -295,11 +335,13 @@ def _oriented(points, cells):
 
 
 def _laid_flat(corner, fibres):
-    """Fibres projected into the planes of triangles; an upright one goes along the first edge."""
+    """Fibres projected into the planes of triangles; an upright one goes along the first edge, none stays
+    none."""
     edge = corner[:, 1] - corner[:, 0]
     edge /= np.linalg.norm(edge, axis=1)[:, None]
     normal = np.cross(edge, corner[:, 2] - corner[:, 0])
     normal /= np.linalg.norm(normal, axis=1)[:, None]
     flat = fibres - (fibres * normal).sum(axis=1)[:, None] * normal
     length = np.linalg.norm(flat, axis=1)[:, None]
-    return np.where(length > 1e-6, flat / np.maximum(length, 1e-6), edge)
+    laid = np.where(length > 1e-6, flat / np.maximum(length, 1e-6), edge)
+    return np.where(fibres.any(axis=1, keepdims=True), laid, 0.0)

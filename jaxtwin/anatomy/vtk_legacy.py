@@ -13,7 +13,8 @@ import numpy as np
 
 from .._files import parse_numbers, read_bytes
 from .._results import InputError
-from .grid import POLYGON, POLYLINE, STRIP, Grid, MeshFile
+from .grid import Grid, MeshFile
+from .simplices import POLYGON, POLYLINE, STRIP
 
 # Numbers in binary files are big-endian. A vtkIdType is stored as int, whatever its size in memory.
 DTYPES = {

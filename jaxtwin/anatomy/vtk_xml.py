@@ -18,8 +18,9 @@ import numpy as np
 
 from .._files import atomic_write, parse_numbers, read_bytes
 from .._results import InputError
-from .grid import POLYGON, POLYLINE, SIMPLEX, STRIP, Grid, MeshFile
+from .grid import Grid, MeshFile
 from .mesh import Mesh
+from .simplices import POLYGON, POLYLINE, SIMPLEX, STRIP
 
 DTYPES = {
     f"{name}{8 * size}": f"{code}{size}"

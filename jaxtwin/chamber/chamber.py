@@ -92,7 +92,7 @@ def chamber(
     if marked.any():
         lines.append(f"Cells cut out as the system marked them: {int(marked.sum())}.")
     bound = stiffness_bound(steps[-1].mesh).max()
-    clean = repair(steps[-1].mesh, merge_distance=merge_distance)
+    clean = repair(steps[-1].mesh, merge_distance=merge_distance, keep="largest")
     steps.append(clean)
     lines += clean.report.lines()
     for centre, radius in cuts:
@@ -103,7 +103,7 @@ def chamber(
     lines.append(_sizes(f"Refined to edges of {edge_mm:g} mm", steps[-1].mesh))
     # Splitting a long thin cell leaves thinner ones beside it. Once: the edges that this lengthens, if they
     # were split again, would bring the slivers back.
-    clean = repair(steps[-1].mesh, merge_distance=0)
+    clean = repair(steps[-1].mesh, merge_distance=0, keep="largest")
     steps.append(clean)
     lines += clean.report.lines()[1:]
     mesh = steps[-1].mesh

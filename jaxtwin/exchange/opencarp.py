@@ -160,12 +160,7 @@ def read_opencarp_case(folder: str | Path) -> OpenCarpCase:
     for k in range(int(_number(said, "num_stim"))):
         file = said.get(f"stim[{k}].elec.vtx_file", "")
         path = folder / (file if file.endswith(".vtx") else file + ".vtx")
-        nodes = read_vtx(path)
-        if nodes.size and nodes.max() >= len(found.points):
-            raise InputError(
-                f"node {nodes.max()} in {path.name} of a mesh of {len(found.points)} nodes",
-                "nodes of this mesh", "Write the case again",
-            )  # fmt: skip
+        nodes = read_vtx(path, len(found.points))
         stimuli.append(
             Electrode(
                 nodes,

@@ -14,8 +14,10 @@ def diffusion_tensor(
 ) -> Float[Array, "cells dim dim"]:
     """D = D_t I + (D_l - D_t) f f^T, mm2/ms, in each cell.
 
-    `fibres`: unit vectors. `along`: D_l, a number or one per cell, mm2/ms. `ratio`: D_l / D_t, at least 1.
-    On a surface the part of I across it meets only tangential gradients and has no effect.
+    `fibres`: unit vectors, or zero in a cell without a fibre, which is isotropic: there the formula leaves
+    D = D_t I, so that an exported mesh means the same to any code that evaluates it. `along`: D_l, a number
+    or one per cell, mm2/ms. `ratio`: D_l / D_t, at least 1. On a surface the part of I across it meets only
+    tangential gradients and has no effect.
     """
     along = jnp.asarray(along, float)
     fibres = jnp.asarray(fibres, along.dtype)
@@ -39,7 +41,8 @@ def turned_tensor(
     to them in the surface (`across`), b the `stretch` and c the `shear`. Conduction is fastest, D_l = `along`
     = exp(m + beta), in the direction turned from f towards p by half the angle of (b, c); D_l/D_t =
     exp(2 beta) with beta = |(b, c)|. A tensor without a direction, b = c = 0, is a point like any other,
-    which the angle of a fibre does not give (Arsigny et al. 2006, doi 10.1002/mrm.20965).
+    which the angle of a fibre does not give (Arsigny et al. 2006, doi 10.1002/mrm.20965). A cell without a
+    fibre, f = p = 0, is isotropic with D_t, as in `diffusion_tensor`.
     """
     f, p = jnp.asarray(fibres, along.dtype), jnp.asarray(across, along.dtype)
     square = stretch**2 + shear**2
@@ -48,7 +51,8 @@ def turned_tensor(
     # sinh(beta)/beta and cosh(beta), smooth through zero
     ratio = jnp.where(small, 1.0 + square / 6.0, jnp.sinh(beta) / beta)
     even = jnp.where(small, 1.0 + square / 2.0, jnp.cosh(beta))
-    level = along * jnp.exp(-magnitude(stretch, shear))
+    half = magnitude(stretch, shear)
+    level = along * jnp.exp(-half)
 
     def outer(a, b):
         return a[:, :, None] * b[:, None, :]
@@ -58,7 +62,9 @@ def turned_tensor(
 
     both, apart = outer(f, f) + outer(p, p), outer(f, f) - outer(p, p)
     mixed = outer(f, p) + outer(p, f)
-    return column(even) * both + column(ratio * stretch) * apart + column(ratio * shear) * mixed
+    without = jnp.where((f == 0.0).all(axis=1), jnp.exp(-half), 0.0)
+    isotropic = column(without) * jnp.eye(f.shape[1], dtype=along.dtype)[None]
+    return column(even) * both + column(ratio * stretch) * apart + column(ratio * shear) * mixed + isotropic
 
 
 def magnitude(stretch: Parameter, shear: Parameter) -> Float[Array, "..."]:

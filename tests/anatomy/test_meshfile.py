@@ -56,7 +56,7 @@ def test_foreign_formats(tmp_path, ending):
     corners = found.mesh.points[found.mesh.cells]  # STL has no numbers of nodes
     np.testing.assert_allclose(corners, mesh.points[mesh.cells], rtol=1e-5)
     assert found.sources == (path,)
-    assert any("no cell vectors named like fibres" in note for note in found.notes)
+    assert any("no vectors named like fibres" in note for note in found.notes)
     assert any("placeholder" in note for note in found.notes)
 
 
@@ -82,14 +82,10 @@ def test_plane_points_get_a_third_coordinate(tmp_path):
     np.testing.assert_array_equal(read_mesh(tmp_path / "a.vtu").mesh.points[:, :2], points)
 
 
-@pytest.mark.parametrize(
-    ("kind", "corners", "name"),
-    [("quad", 4, "quadrilaterals"), ("triangle6", 6, "VTK type 22"), ("wedge", 6, "wedges")],
-)
-def test_other_cells_are_refused(tmp_path, kind, corners, name):
-    points = np.random.default_rng(0).uniform(0, 9, (corners, 3))
-    meshio.write(tmp_path / "a.xdmf", meshio.Mesh(points, [(kind, np.arange(corners)[None])]))
-    with pytest.raises(InputError, match=f"{name}.*Split the cells"):
+def test_other_cells_are_refused(tmp_path):
+    points = np.random.default_rng(0).uniform(0, 9, (20, 3))
+    meshio.write(tmp_path / "a.xdmf", meshio.Mesh(points, [("hexahedron20", np.arange(20)[None])]))
+    with pytest.raises(InputError, match=r"1 cells of a kind that cannot be split.*Split the cells"):
         read_mesh(tmp_path / "a.xdmf")
 
 

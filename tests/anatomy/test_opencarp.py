@@ -127,20 +127,21 @@ def strip(cells):
     return Mesh(points, np.concatenate([below, above]), fibres)
 
 
-def test_a_few_missing_fibres_follow_their_neighbours(tmp_path):
+def test_fibres_normal_to_their_cells_follow_their_neighbours(tmp_path):
     mesh = strip(400)
     write_opencarp(tmp_path / "strip", mesh)
     lines = (tmp_path / "strip.lon").read_text().splitlines()
-    lines[101] = lines[301] = "0 0 0"
+    lines[101] = lines[301] = "0 0 1"
     (tmp_path / "strip.lon").write_text("\n".join(lines))
     found = read_opencarp(tmp_path / "strip")
     np.testing.assert_allclose(np.abs(np.sum(found.mesh.fibres * mesh.fibres, axis=1)), 1.0, atol=1e-12)
-    assert any("2 zero-length fibres replaced" in note for note in found.notes)
+    assert any("2 fibres normal to their cell replaced" in note for note in found.notes)
 
 
-def test_many_missing_fibres_are_refused(heart):
-    with pytest.raises(InputError, match="1 zero-length fibres among 2 cells, the first in cell 1"):
-        read_opencarp(heart(lon="1\n1 0 0\n0 0 0\n"))
+def test_cells_without_fibres_are_isotropic(heart):
+    found = read_opencarp(heart(lon="1\n1 0 0\n0 0 0\n"))
+    np.testing.assert_array_equal(found.mesh.fibres, [[1, 0, 0], [0, 0, 0]])
+    assert any("1 of 2 cells without a fibre" in note and "isotropic" in note for note in found.notes)
 
 
 def test_volume_wins_over_surface(heart):
@@ -174,7 +175,7 @@ def test_tags_may_be_absent(heart):
         ("pts", "", "heart.pts with no count"),
         ("elem", CELLS[:-11], "heart.elem with 1 elements where its first line announces 2, at line 2"),
         ("elem", CELLS[:-3], "heart.elem with 3 numbers for an element of 3 nodes and a tag, at line 3"),
-        ("elem", CELLS.replace("Tr 0 1 3 8", "Qd 0 1 2 3 8"), "type 'Qd', which is none of .* at line 3"),
+        ("elem", CELLS.replace("Tr 0 1 3 8", "Py 0 1 2 3 3 8"), "type 'Py', which is none of .* at line 3"),
         ("elem", CELLS.replace("1 3 8", "1 b 8"), "letters among its numbers, at line 3"),
         ("elem", CELLS.replace("1 3 8", "1 4 8"), "nodes 0 to 4 of 4 points"),
         ("elem", CELLS.replace("1 3 8", "1 -3 8"), "nodes -3 to 2 of 4 points"),
@@ -220,9 +221,11 @@ def test_vertices_round_trip(tmp_path_factory, ids, domain):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("2\nextra\n5\n", "1 vertices where"),
-        ("1\n5\n6\n", "1 vertices|no line 'intra'"),
-        ("1\nextra\n-5\n", "negative"),
+        ("2\nextra\n5\n", "1 vertices where its first line announces 2"),
+        ("1\n5\n6\n", "2 vertices where its first line announces 1"),
+        ("1\nextra\n-5\n", "the index -5, at line 3 .1 such.. Wanted indices from 0"),
+        ("1\nbath\n5\n", "'bath' where 'intra', 'extra' or an index should be, at line 2"),
+        ("3\n2\n5.5\n7\n", "not a number, at line 3"),
         ("", "no count"),
     ],
 )
@@ -230,6 +233,19 @@ def test_damaged_vertices(tmp_path, text, message):
     (tmp_path / "a.vtx").write_text(text)
     with pytest.raises(InputError, match=message):
         read_vtx(tmp_path / "a.vtx")
+
+
+@pytest.mark.parametrize("domain", ["", "intra\n", "extra\n", "Intra\n"])
+def test_vertices_with_and_without_a_domain(tmp_path, domain):
+    (tmp_path / "a.vtx").write_text(f"3\n{domain}7\n0\n4\n")
+    assert read_vtx(tmp_path / "a.vtx").tolist() == [7, 0, 4]
+    assert read_vtx(tmp_path / "a.vtx", 8).tolist() == [7, 0, 4]
+    line = 3 if domain else 2
+    message = (
+        f"a.vtx with the index 7, at line {line}, on a mesh of 7 nodes .1 such.. Wanted indices from 0 to 6"
+    )
+    with pytest.raises(InputError, match=message):
+        read_vtx(tmp_path / "a.vtx", 7)
 
 
 def test_values_round_trip(tmp_path):

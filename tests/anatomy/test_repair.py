@@ -165,6 +165,41 @@ def test_components_are_kept_on_demand():
     assert components(repair(mesh, keep="all").mesh.cells, len(mesh.points)).max() == 1
 
 
+def two_sheets(width):
+    """A sheet of 10 x 10 mm and, 20 mm above it, one of `width` x 10 mm."""
+    one, two = sheet(10.0, 10.0, 1.0), sheet(width, 10.0, 1.0)
+    points = np.concatenate([np.pad(each.points, ((0, 0), (0, 1))) for each in (one, two)])
+    points[len(one.points) :, 2] = 20.0
+    return Mesh(points, np.concatenate([one.cells, two.cells + len(one.points)]))
+
+
+def test_a_considerable_part_is_never_dropped_unasked():
+    mesh = two_sheets(4.0)
+    message = r"2 parts that do not touch, of 71.4 % and 28.6 % of the mesh, the second about .*, 20\).*keep"
+    with pytest.raises(InputError, match=message):
+        repair(mesh)
+    assert repair(mesh, keep="all").mesh.measures.sum() == pytest.approx(140.0)
+    largest = repair(mesh, keep="largest")
+    assert largest.mesh.measures.sum() == pytest.approx(100.0)
+    assert largest.report.stray_share == pytest.approx(2 / 7)
+    assert any(
+        line.startswith("Smaller components dropped: 1, 29 % of the mesh") for line in largest.report.lines()
+    )
+
+
+def test_a_stray_is_told_with_its_size_and_place():
+    mesh = Mesh(
+        np.concatenate([two_sheets(4.0).points[:121], [[0, 0, 20.0], [1, 0, 20], [0, 1, 20]]]),
+        np.concatenate([two_sheets(4.0).cells[:200], [[121, 122, 123]]]),
+    )
+    report = repair(mesh).report
+    assert (report.stray_components, report.stray_nodes) == (1, 3)
+    assert (
+        "Smaller components dropped: 1, 0.5 % of the mesh, the largest about (0.3333, 0.3333, 20) mm"
+        in " ".join(report.lines())
+    )
+
+
 def test_merge_distance():
     points = np.array([[0, 0], [1, 0], [0, 1], [1, 0.001], [0, 1.001], [1, 1.0]])
     mesh = Mesh(points, [[0, 1, 2], [3, 5, 4]])

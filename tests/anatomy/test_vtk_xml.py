@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from random_meshes import assert_same, damage, meshes, random_mesh, read_or_refuse
 
 from jaxtwin._results import InputError
-from jaxtwin.anatomy.grid import SIMPLEX
+from jaxtwin.anatomy.simplices import SIMPLEX
 from jaxtwin.anatomy.vtk_xml import DTYPES, read_vtk_xml, write_vtu
 
 BLOCK = 100  # bytes: small, so that the arrays of a test take several blocks

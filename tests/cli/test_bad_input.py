@@ -1,14 +1,22 @@
 """Bad input: exit code 2, one paragraph of what was got, wanted and to do, and no file more than before."""
 
 import csv
+import re
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import jaxtwin._cli.folder as output
 import jaxtwin._cli.init as new_case
 import jaxtwin._cli.simulate as simulation
+from jaxtwin._cli import build
+from jaxtwin._cli.case import load_case
+from jaxtwin._cli.export import _stimuli
+from jaxtwin._results import InputError
+from jaxtwin.anatomy import Mesh, write_mesh
+from jaxtwin.view import Result
 
 
 def files(folder: Path) -> dict[Path, bytes]:
@@ -72,11 +80,6 @@ MESHES = {
     "infinite": (OPENCARP, line("heart.pts", 5, "0 -inf 0"), ("1 points with NaN or infinite", "index 4")),
     "no such node": (OPENCARP, line("heart.elem", 5, "Tr 0 1 9999 0"), ("9999 of 297 points", "from 0")),
     "negative node": (OPENCARP, line("heart.elem", 5, "Tr 0 1 -4 0"), ("nodes -4 to", "from 0")),
-    "zero-length fibres": (
-        OPENCARP,
-        content("heart.lon", "1\n" + "0 0 0\n" * 530),
-        ("530 zero-length fibres", "first in cell 0", "remove the fibres"),
-    ),
     "missing file": ({"mesh.file": "nope.vtk"}, None, ("nope.vtk", "No such file", "Check the path")),
     "folder": ({"mesh.file": "."}, None, ("cannot be read", "Is a directory")),
     "not a mesh": ({"mesh.file": "map.csv"}, None, ("map.csv", "cannot be read as a mesh", ".vtu")),
@@ -103,7 +106,7 @@ STIMULI = {
     "vertices of another mesh": (
         {"stimulus.kind": "vtx", "stimulus.file": "a.vtx"},
         content("a.vtx", "1\nextra\n9999\n"),
-        ("hits no node", "a.vtx", "belong together"),
+        ("a.vtx with the index 9999, at line 3, on a mesh of 297 nodes", "0 to 296", "belong together"),
     ),
     "map without a map": (FROM_MAP | {"map.file": None}, None, ("without a map", "[map]")),
     "map far from the mesh": (FROM_MAP, FAR, ("far from the mesh", "476 mm")),
@@ -194,10 +197,58 @@ def test_check_refuses_what_a_run_would_refuse(jaxtwin, case, place):
     assert "nodes:" in outcome.out, "the good file in the middle is looked at all the same"
 
 
-def test_a_small_or_large_heart_is_worth_a_note(jaxtwin, case):
+def test_a_small_or_large_heart_is_a_problem(jaxtwin, case, place, shell):
     outcome = jaxtwin("check", case({"mesh.unit": "cm", "map.file": None, "stimulus.centre_mm": [0, 0, 180]}))
     assert outcome.code == 0
-    assert "480 mm long, which is unusual for a heart: check [mesh] unit" in outcome.out
+    assert "480 mm long, which is unusual for a heart" in outcome.out
+    write_mesh(place / "heart.vtu", Mesh(shell.points / 5, shell.cells, shell.fibres))
+    for path in (case({"map.file": None, "stimulus.centre_mm": [0, 0, 3.6]}), place / "heart.vtu"):
+        outcome = jaxtwin("check", path)
+        assert outcome.code == 0
+        assert "probably in centimetres" in outcome.out
+        assert "nothing wrong found" not in outcome.out
+
+
+def test_anisotropy_without_fibres_is_a_problem(jaxtwin, case, place, shell):
+    write_mesh(place / "heart.vtu", Mesh(shell.points, shell.cells))
+    for ratio, problem in ((4.0, True), (1.0, False)):
+        outcome = jaxtwin("check", case({"map.file": None, "tissue.anisotropy_ratio": ratio}))
+        assert outcome.code == 0
+        assert ("There are no fibres, and anisotropy_ratio = 4" in outcome.out) == problem
+
+
+def test_an_exported_stimulus_of_vertices_is_that_of_the_run(case, place, shell):
+    (place / "a.vtx").write_text("3\n" + "".join(f"{node}\n" for node in shell.cells[7]))
+    vertices = {"stimulus.kind": "vtx", "stimulus.file": "a.vtx"}
+    one = load_case(case(vertices | {"mesh.refine": 1, "map.file": None}))
+    heart = build.heart(one)
+    result = Result(heart.mesh, np.zeros(0), {"original_node": heart.origin}, {}, {})
+    (stimulus,) = _stimuli(result, one, 0.7)
+    np.testing.assert_array_equal(np.asarray(stimulus.strength)[0] > 0, heart.node_sets["a.vtx"])
+    write_mesh(place / "heart.vtu", Mesh(1.1 * shell.points, shell.cells, shell.fibres))
+    with pytest.raises(InputError, match="no longer the mesh of this run"):
+        _stimuli(result, one, 0.7)
+
+
+def test_a_map_on_the_mesh_has_no_more_points_for_a_finer_mesh(jaxtwin, case, place, shell, lat):
+    """Nodes that refinement adds were not measured, and nothing is made of a number for "missing"."""
+    measured = np.where(np.arange(len(lat)) % 3 == 0, -10000.0, lat)
+    write_mesh(place / "heart.vtu", shell, {"LAT": measured})
+    valid = f"{(measured > 0).sum()}"
+    for refine in (0, 1):
+        outcome = jaxtwin("check", case({"map.file": "heart.vtu", "mesh.refine": refine}))
+        assert outcome.code == 0
+        assert re.search(rf"valid:? +{valid}\b", outcome.out), outcome.out
+
+
+@pytest.mark.parametrize("domain", ["", "intra\n"])
+def test_vertices_stay_a_region_when_the_mesh_is_refined(jaxtwin, case, place, shell, domain):
+    (place / "a.vtx").write_text(f"3\n{domain}" + "".join(f"{node}\n" for node in shell.cells[7]))
+    changes = {"stimulus.kind": "vtx", "stimulus.file": "a.vtx", "mesh.file": "heart.pts", "map.file": None}
+    for refine, nodes in ((0, 3), (1, 6), (2, 15)):
+        outcome = jaxtwin("check", case(changes | {"mesh.refine": refine}))
+        assert outcome.code == 0, outcome.err
+        assert re.search(rf"stimulated_nodes:? +\[?{nodes}\b", outcome.out), outcome.out
 
 
 @pytest.mark.parametrize("words", [["simulat"], ["fit"], ["simulate", "a", "b"], ["demo", "--edge", "x"], []])

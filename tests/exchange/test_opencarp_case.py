@@ -222,7 +222,7 @@ def test_damaged_files(tmp_path, shell):
             read_opencarp_case(tmp_path)
     path.write_text(text)
     (tmp_path / "stimulus_1.vtx").write_text("1\nintra\n1000000\n")
-    with pytest.raises(InputError, match="node 1000000"):
+    with pytest.raises(InputError, match=r"stimulus_1\.vtx with the index 1000000, at line 3"):
         read_opencarp_case(tmp_path)
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="not text"):
