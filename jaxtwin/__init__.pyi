@@ -1,9 +1,11 @@
 from . import assurance, chamber, exchange, inference, mapping, signals, twin, verify, view
 from ._results import InputError, SolveError
 from .anatomy import (
+    Heart,
     Mesh,
     atrial_shell,
     cable,
+    read_heart,
     read_mesh,
     refine,
     reorder,

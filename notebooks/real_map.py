@@ -36,8 +36,8 @@ warnings.simplefilter("error")
 # %% [markdown]
 # ## A mesh to compute on
 #
-# The surface that a mapping system exports is made for looking at: stray parts, triangles of no area, edges
-# of 0.03 mm beside edges of 6 mm. `read_heart` repairs it, says what it changes, and carries the map along.
+# Mapping systems export surfaces for display: stray components, triangles of zero area, edges of 0.03 mm next
+# to edges of 6 mm. `read_heart` repairs them, reports what it changes, and carries the map along.
 
 
 # %%

@@ -14,6 +14,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 os.environ["EAGER_IMPORT"] = "1"  # now, while the hook is there, and not when a name is first used
 with install_import_hook("jaxtwin", "typechecker.typechecker"):
     import jaxtwin  # noqa: F401
+del os.environ["EAGER_IMPORT"]
 
 
 @pytest.fixture(scope="session")
