@@ -176,8 +176,10 @@ def mapping(case: Case, heart: Heart) -> tuple[MappingData, list[Path]]:
         _check_end(case, data)
         return data, [path]
     if path == case.path(case.mesh.file):
-        # the same file: carry the array through the repair, so that each point is a node
-        file, points, arrays = None, heart.mesh.points, heart.point_data
+        # the same file: each point is a node. Those that refinement has added were not measured
+        there, file = heart.origin >= 0, None
+        points = heart.mesh.points[there]
+        arrays = {name: values[there] for name, values in heart.point_data.items()}
     else:
         file = read_mesh(path, case.mesh.unit)
         points, arrays = file.mesh.points, file.point_data
@@ -193,7 +195,7 @@ def mapping(case: Case, heart: Heart) -> tuple[MappingData, list[Path]]:
             f"the point array '{case.map.array}' of shape {values.shape}", "one number for each point",
             "Set [map] array to the name of the activation times",
         )  # fmt: skip
-    data = MappingData.from_mesh_array(points, values.ravel())
+    data = MappingData.from_mesh_array(points, values.ravel(), names=(case.map.array,))
     _check_end(case, data)
     return data, [] if file is None else list(file.sources)
 

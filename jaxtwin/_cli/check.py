@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from .._units import conductivity_from_diffusivity
-from ..anatomy import quality, read_mesh, repair, stiffness_bound
+from ..anatomy import MeshFile, quality, read_mesh, repair, stiffness_bound
 from ..anatomy.opencarp import SUFFIXES
 from ..mapping import MappingData, project, read_csv, read_mapping
+from ..mapping.formats.vtk_surface import is_lat
 from . import build
 from .case import Case, load_case
-from .study import assessed
+from .study import assessed, unlikely
 
 EXPORTS = ".h5", ".hdf5", ".zip", ".mat", ".xml", ".000"
 
@@ -79,6 +80,7 @@ def _of_mesh(path: Path, unit: str) -> dict[str, Any]:
             "several per cent above 0.5 mm: refine ([mesh] refine), or read the fitted conductivity as one "
             "of this mesh."
         )
+    problems += _of_arrays(file)
     spread = np.percentile(lengths, [0, 1, 50, 99, 100]).tolist()
     return {
         "kind": "mesh",
@@ -96,6 +98,16 @@ def _of_mesh(path: Path, unit: str) -> dict[str, Any]:
         "notes": list(file.notes),
         "problems": problems,
     }
+
+
+def _of_arrays(file: MeshFile) -> list[str]:
+    """Sentences on the point arrays that are named like LATs."""
+    return [
+        f"{name}: {each}"
+        for name, values in file.point_data.items()
+        if is_lat(name) and values.size == len(file.mesh.points)
+        for each in unlikely(name, file.mesh.points, np.asarray(values, np.float64).ravel())
+    ]
 
 
 def _array(values: np.ndarray) -> str:

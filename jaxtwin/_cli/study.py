@@ -12,6 +12,7 @@ from .._results import InputError
 from ..anatomy import read_mesh, repair, write_mesh
 from ..mapping import (
     Map,
+    MappingData,
     Study,
     annotated,
     assess,
@@ -63,7 +64,7 @@ def import_study(
     for note in study.notes:
         say(note)
     for one in study.maps:
-        for note in one.notes:
+        for note in (*one.notes, *_unlikely(one)):
             say(f"{one.name}: {note}")
     write_study(target, study, progress)
     return study
@@ -72,6 +73,22 @@ def import_study(
 def chosen(study: Study, maps: tuple[str, ...]) -> Study:
     """The study with these maps alone; all where none is named."""
     return replace(study, maps=tuple(study.map(name) for name in maps)) if maps else study
+
+
+def unlikely(name: str, positions: np.ndarray, lat_ms: np.ndarray) -> list[str]:
+    """Sentences on LATs that a fit would refuse, leave out or weigh less (see `MappingData`)."""
+    if not np.isfinite(lat_ms).any():
+        return []
+    try:
+        notes = MappingData(positions, lat_ms, names=(name,)).notes
+    except InputError as error:
+        return [f"{error.got[:1].upper()}{error.got[1:]}. {error.do}."]
+    return [f"{note[:1].upper()}{note[1:]}." for note in notes]
+
+
+def _unlikely(one: Map) -> list[str]:
+    points = one.measured()
+    return unlikely(one.name, points.positions[points.valid], points.lat_ms[points.valid])
 
 
 def rows(study: Study) -> list[tuple[str, ...]]:
@@ -148,7 +165,8 @@ def assessed(study: Study, figure: Path | None = None) -> dict[str, Any]:
     for number, one in enumerate(study.maps):
         found, surface, points = assess(one), one.surface, one.measured()
         facts[one.name] = _told(one, found)
-        problems += [f"{one.name}: {each}" for each in (*found.problems(one), *_circling(study, one))]
+        said = (*found.problems(one), *_unlikely(one), *_circling(study, one))
+        problems += [f"{one.name}: {each}" for each in said]
         if figure is not None and surface is not None and len(surface.triangles) and len(points):
             more = f"-{number + 1}" if len(study.maps) > 1 else ""
             lat = np.where(points.valid, points.lat_ms, np.nan)

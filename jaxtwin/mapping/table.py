@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from .._files import atomic_write
-from .._results import InputError
+from .._results import InputError, naming
 from .data import MappingData
 
 NUMBERS = (
@@ -196,17 +196,17 @@ def _assemble(path, where, notes, lines, width):
     absent = np.full(len(positions), np.nan)
     if len(positions) == 0:
         raise InputError(f"{path} with a header and no points", "at least one point", "Choose another map")
-    _check_units(path, positions, values["lat_ms"])
-    return MappingData(
-        positions,
-        values["lat_ms"],
-        silent=np.nan_to_num(values.get("silent", absent)) == 1.0,
-        map_index=np.array(ids) if labels else None,
-        woi_ms=np.stack([values.get("woi_from_ms", absent), values.get("woi_to_ms", absent)], axis=1),
-        names=tuple(labels) or (path.stem,),
-        notes=tuple(notes),
-        **{name: values.get(name) for name in ("sigma_ms", "bipolar_mv", "unipolar_mv")},
-    )
+    with naming(path):
+        return MappingData(
+            positions,
+            values["lat_ms"],
+            silent=np.nan_to_num(values.get("silent", absent)) == 1.0,
+            map_index=np.array(ids) if labels else None,
+            woi_ms=np.stack([values.get("woi_from_ms", absent), values.get("woi_to_ms", absent)], axis=1),
+            names=tuple(labels) or (path.stem,),
+            notes=tuple(notes),
+            **{name: values.get(name) for name in ("sigma_ms", "bipolar_mv", "unipolar_mv")},
+        )
 
 
 def _number(path, line, name, text, decimal_comma):
@@ -233,22 +233,3 @@ def _number(path, line, name, text, decimal_comma):
             "Correct that value or remove the line",
         )
     return math.nan if not position and (value == -10000 or math.isinf(value)) else value
-
-
-def _check_units(path, positions, lat):
-    positions = np.clip(positions, -1e9, 1e9)  # keeps the differences finite
-    size = np.linalg.norm(np.ptp(positions, axis=0))
-    if size > 1000 or (np.abs(positions).max(axis=1) > 1000).all():
-        raise InputError(
-            f"{path} with points up to {np.abs(positions).max():.4g} mm from the origin, {size:.4g} mm apart",
-            "coordinates in mm",
-            "They look like micrometres: divide them by 1000",
-        )
-    lat = lat[np.isfinite(lat) & (lat > -9000)]
-    # 20 mm in less than 2 ms would be ten times the fastest conduction in a heart.
-    if len(lat) >= 10 and size > 20 and lat.max() < lat.min() + 2:
-        raise InputError(
-            f"{path} with LATs from {lat.min():.4g} to {lat.max():.4g} ms over {size:.3g} mm",
-            "LATs in ms",
-            "They look like seconds: multiply them by 1000",
-        )

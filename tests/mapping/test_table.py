@@ -100,7 +100,7 @@ def test_files_that_are_absent_or_too_large(tmp_path, monkeypatch):
 
 
 coordinate = st.floats(-250, 250)
-measured = st.floats(-8000, 8000) | st.just(np.nan)
+measured = st.floats(-800, 800) | st.just(np.nan)
 label = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=8)
 
 

@@ -1,0 +1,67 @@
+"""LATs on their way in by `check`, `import` and a case: whichever way they come, they are judged alike."""
+
+import numpy as np
+import pytest
+
+import jaxtwin as jt
+from jaxtwin._cli import build
+from jaxtwin._cli.case import load_case
+from jaxtwin.anatomy import write_mesh
+from jaxtwin.mapping import write_csv
+from jaxtwin.mapping.study import Map, Points, Study
+
+
+@pytest.fixture
+def marked(shell, lat):
+    """Times at the nodes of the shell, -1 in an area without activation."""
+    return np.where(shell.points[:, 0] > 15.0, -1.0, lat)
+
+
+def test_marks_in_a_mesh_are_no_times(jaxtwin, place, shell, marked):
+    write_mesh(place / "heart.vtu", shell, {"LAT": marked})
+    said = f"{(marked < 0).sum()} of {len(marked)} points not used: a LAT of exactly -1 ms"
+    assert said in jaxtwin("check", place / "heart.vtu").out
+    outcome = jaxtwin("import", place / "heart.vtu", "-o", place / "study.h5")
+    assert f"{(marked < 0).sum()} nodes without a LAT: -1 stands for not activated" in outcome.err
+    assert jt.read_study(place / "study.h5").data().valid.sum() == (marked >= 0).sum()
+
+
+@pytest.mark.parametrize("refine", [0, 1])
+def test_nothing_is_made_of_marks_by_refinement(place, case, shell, marked, refine):
+    """Nodes between a time and a mark, or between two times, were not measured."""
+    write_mesh(place / "heart.vtu", shell, {"LAT": marked})
+    loaded = load_case(case({"map.file": "heart.vtu", "map.array": "LAT", "mesh.refine": refine}))
+    heart = build.heart(loaded)
+    data, _ = build.mapping(loaded, heart)
+    assert data.valid.sum() == (marked >= 0).sum()
+    np.testing.assert_allclose(np.sort(data.lat_ms[data.valid]), np.sort(marked[marked >= 0]))
+    assert len(heart.mesh.points) > 3 * len(marked) or refine == 0
+
+
+def test_seconds_are_told_on_every_way_in(jaxtwin, place, case, shell, lat):
+    write_mesh(place / "heart.vtu", shell, {"LAT": lat / 1000})
+    write_csv(place / "lat.csv", jt.MappingData(shell.points, lat))
+    text = (place / "lat.csv").read_text().splitlines()
+    rows = [line.split(",") for line in text[1:]]
+    seconds = [",".join([*row[:3], str(float(row[3]) / 1000), *row[4:]]) for row in rows]
+    (place / "lat.csv").write_text("\n".join([text[0], *seconds]))
+    points = Points(shell.points, lat_ms=lat / 1000)
+    jt.write_study(place / "study.h5", Study("made", "", (Map("m", None, points),)))
+    assert "LATs in seconds" in jaxtwin("check", place / "heart.vtu").out
+    assert "LATs in seconds" in jaxtwin("check", place / "study.h5").out
+    assert "LATs in seconds" in jaxtwin("check", place / "lat.csv").error
+    assert "LATs in seconds" in jaxtwin("import", place / "heart.vtu", "-o", place / "b.h5").err
+    for file in ("heart.vtu", "study.h5", "lat.csv"):
+        outcome = jaxtwin("check", case({"map.file": file, "map.array": "LAT", "stimulus.kind": "map"}))
+        assert outcome.code == 2
+        assert "LATs in seconds: multiply them by 1000" in outcome.error
+
+
+def test_contradictions_at_one_place_are_said(jaxtwin, place, shell, lat):
+    points, times = shell.points.copy(), lat.copy()
+    points[:6], times[:6] = points[0], [10.0, 90.0, 10.0, 90.0, 10.0, 90.0]
+    write_csv(place / "map.csv", jt.MappingData(points, times))
+    said = "6 points at 1 place(s) contradict each other, by up to 80 ms"
+    assert said in jaxtwin("check", place / "map.csv").out
+    assert said in jaxtwin("import", place / "map.csv", "-o", place / "study.h5").err
+    assert said in jaxtwin("check", place / "study.h5").out
