@@ -12,6 +12,7 @@ from ..mapping import MappingData, project, read_csv, read_mapping
 from ..mapping.formats.vtk_surface import is_lat
 from . import build
 from .case import Case, load_case
+from .sites import site_problems
 from .study import assessed, unlikely
 
 EXPORTS = ".h5", ".hdf5", ".zip", ".mat", ".xml", ".000"
@@ -45,13 +46,14 @@ def _of_case(case: Case) -> dict[str, Any]:
         facts["map_to_mesh_mm"] = dict(zip(("median", "max"), distance.tolist(), strict=True))
     speed = float(ionic.speed(along))
     stimuli = [build.stimulus(case, s, heart, data, k, speed) for k, s in enumerate(case.stimulus)]
+    problems = [] if data is None else [*data.notes, *site_problems(case, heart.mesh, data, stimuli)]
     return facts | {
         "stimulated_nodes": [int((np.asarray(s.strength) > 0).sum()) for s in stimuli],
         "speed_mm_per_ms": speed,
         "diffusivity_mm2_per_ms": along,
         "conductivity_S_per_m": conductivity_from_diffusivity(along),
         "notes": heart.notes,
-        "problems": [] if data is None else list(data.notes),
+        "problems": problems,
     }
 
 

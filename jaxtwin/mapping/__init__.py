@@ -6,6 +6,7 @@ from .data import MappingData, project
 from .fibres import Fibres, carried_fibres, rule_fibres
 from .formats import read_mapping, write_openep
 from .opencarp_case import Electrode, OpenCarpCase, read_opencarp_case, write_opencarp_case
+from .plausibility import apparent_speed, not_activated
 from .quality import Quality, assess
 from .storage import read_study, write_study
 from .study import AbstractSignals, Map, Points, Signals, Study, Surface
@@ -13,7 +14,7 @@ from .table import read_csv, write_csv
 
 __all__ = [
     "AbstractSignals", "Annotation", "Chamber", "Electrode", "Fibres", "Map", "MappingData", "OpenCarpCase",
-    "Points", "Quality", "Signals", "Study", "Surface", "annotate", "annotated", "assess", "carried_fibres",
-    "chamber", "project", "read_csv", "read_mapping", "read_opencarp_case", "read_study", "rule_fibres",
-    "write_csv", "write_opencarp_case", "write_openep", "write_study",
+    "Points", "Quality", "Signals", "Study", "Surface", "annotate", "annotated", "apparent_speed", "assess",
+    "carried_fibres", "chamber", "not_activated", "project", "read_csv", "read_mapping", "read_opencarp_case",
+    "read_study", "rule_fibres", "write_csv", "write_opencarp_case", "write_openep", "write_study",
 ]  # fmt: skip

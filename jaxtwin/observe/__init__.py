@@ -3,10 +3,10 @@
 from .activation import ActivationTimes
 from .reentry import refuse_reentry
 from .resolution import NumericalError, numerical_error
-from .sources import earliest_sources
+from .sources import Sources, earliest_sources, find_sources
 from .trace import VoltageTrace
 
 __all__ = [
-    "ActivationTimes", "NumericalError", "VoltageTrace", "earliest_sources", "numerical_error",
-    "refuse_reentry",
+    "ActivationTimes", "NumericalError", "Sources", "VoltageTrace", "earliest_sources", "find_sources",
+    "numerical_error", "refuse_reentry",
 ]  # fmt: skip

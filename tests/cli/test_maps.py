@@ -65,3 +65,38 @@ def test_contradictions_at_one_place_are_said(jaxtwin, place, shell, lat):
     assert said in jaxtwin("check", place / "map.csv").out
     assert said in jaxtwin("import", place / "map.csv", "-o", place / "study.h5").err
     assert said in jaxtwin("check", place / "study.h5").out
+
+
+def test_maps_that_do_not_belong_to_their_stimuli_are_said(jaxtwin, place, case, shell, lat):
+    """The sphere of the case is at the roof, where the map begins."""
+    assert "fall with the distance" not in jaxtwin("check", case()).out
+    write_csv(place / "map.csv", jt.MappingData(shell.points, -lat))
+    assert "LATs of map 'map' fall with the distance from its stimulus" in jaxtwin("check", case()).out
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_swapped_sites_are_said(jaxtwin, place, case, shell, swapped):
+    ends = shell.points[[shell.points[:, 2].argmax(), shell.points[:, 0].argmax()]]
+    lat = [np.linalg.norm(shell.points - end, axis=1) / 0.7 for end in ends]
+    write_csv(place / "map.csv", jt.MappingData(
+        np.tile(shell.points, (2, 1)), np.concatenate(lat), map_index=np.repeat([0, 1], len(shell.points)),
+        names=("A", "B"),
+    ))  # fmt: skip
+    text = (
+        case({"stimulus.centre_mm": None, "stimulus.radius_mm": None}).read_text().replace("[stimulus]\n", "")
+    )
+    for end in ends[::-1] if swapped else ends:
+        text += f"[[stimulus]]\ncentre_mm = {end.tolist()}\nradius_mm = 8.0\n"
+    (place / "case.toml").write_text(text)
+    outcome = jaxtwin("check", place / "case.toml")
+    assert outcome.code == 0, outcome.err
+    said = "LATs of map 'A' rise with the distance from the stimulus of map 'B', and the other way round"
+    assert (said in outcome.out) == swapped
+
+
+def test_sources_that_are_not_believed_are_counted(jaxtwin, place, case, shell, lat):
+    early = lat.copy()
+    early[np.argsort(lat)[[150, 200, 250]]] = 0.0, 1.0, 2.0
+    write_csv(place / "map.csv", jt.MappingData(shell.points, early))
+    outcome = jaxtwin("check", case({"stimulus.kind": "map"}))
+    assert "3 LATs of map 'map' are too early for those around them and start no wave" in outcome.out
