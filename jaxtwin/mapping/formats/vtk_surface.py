@@ -1,19 +1,16 @@
 """A surface with LATs at its nodes: VTK files (legacy, .vtp, .vtu), or openCARP files without LATs."""
 
-import re
-
 import numpy as np
 
 from ..._results import InputError
 from ...anatomy import MeshFile, read_mesh
+from ..columns import LATS, plain
 from ..data import SENTINEL
 from ..plausibility import not_activated
 from ..study import Map, Study, Surface
 from .files import Files
 
 SUFFIXES = ".vtk", ".vtp", ".vtu", ".pts"
-# names of arrays of LATs, plain, those that say most first
-NAMES = ("lat_ms", "lat", "local_activation_time", "activation_time", "activation_times", "activation", "act")
 MOST_COLUMNS = 64  # of one array that are kept
 
 
@@ -40,7 +37,7 @@ def _found(files: Files) -> list[str]:
 
 def read(files: Files, identity: bool) -> Study:
     """A map of one surface, its LATs from the array that is named like them: lat_ms, LAT, activation, ...
-    (see `NAMES`), whatever the case. Arrays of other numbers stay as fields under their own names, those of
+    (see `LATS`), whatever the case. Arrays of other numbers stay as fields under their own names, those of
     vectors as one field for each component.
 
     LATs of -9000 and less are missing; so are marks for "not activated", such as -1 (see `not_activated`).
@@ -85,12 +82,12 @@ def read(files: Files, identity: bool) -> Study:
 
 
 def is_lat(name: str) -> bool:
-    """Whether an array is named like LATs (see `NAMES`), whatever its case and punctuation."""
-    return _plain(name) in map(_plain, NAMES)
+    """Whether an array is named like LATs (see `LATS`), whatever its case and punctuation."""
+    return _plain(name) in map(_plain, LATS)
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_").removesuffix("_ms")
+    return plain(name).removesuffix("_ms")
 
 
 def _fields(mesh: MeshFile, notes: list[str]) -> dict[str, np.ndarray]:
@@ -111,7 +108,7 @@ def _fields(mesh: MeshFile, notes: list[str]) -> dict[str, np.ndarray]:
             fields[name] = table[:, 0]
         else:
             fields |= {f"{name}_{k}": column for k, column in enumerate(table.T)}
-    order = [_plain(each) for each in NAMES]
+    order = [_plain(each) for each in LATS]
     ranked = sorted(
         candidates, key=lambda name: (order.index(_plain(name)), not name.lower().endswith("_ms"))
     )
