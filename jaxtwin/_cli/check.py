@@ -9,13 +9,13 @@ from .._units import conductivity_from_diffusivity
 from ..anatomy import MeshFile, quality, read_mesh, repair, stiffness_bound
 from ..anatomy.opencarp import SUFFIXES
 from ..mapping import MappingData, project, read_csv, read_mapping
+from ..mapping.formats import recognise
+from ..mapping.formats.csv_points import SUFFIXES as TABLES
 from ..mapping.formats.vtk_surface import is_lat
 from . import build
 from .case import Case, load_case
 from .sites import site_problems
 from .study import assessed, unlikely
-
-EXPORTS = ".h5", ".hdf5", ".zip", ".mat", ".xml", ".000"
 
 
 def check_file(path: Path, unit: str = "auto", figure: Path | None = None) -> dict[str, Any]:
@@ -24,11 +24,12 @@ def check_file(path: Path, unit: str = "auto", figure: Path | None = None) -> di
     `unit` is that of the points of a mesh; `figure`: where the points of a study are drawn. Raises
     `InputError` for what cannot be used at all.
     """
-    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
-        return _of_map(read_csv(path))
     if path.suffix.lower() == ".toml" or (path / "case.toml").is_file():
         return _of_case(load_case(path))
-    if path.is_dir() or path.suffix.lower() in EXPORTS:
+    reader = recognise(path) if path.exists() else ""  # the stem of openCARP files is no file
+    if path.is_file() and (reader == "csv_points" or (not reader and path.suffix.lower() in TABLES)):
+        return _of_map(read_csv(path))
+    if path.is_dir() or reader not in ("", "vtk_surface"):
         return assessed(read_mapping(path), figure)
     return _of_mesh(path, unit)
 

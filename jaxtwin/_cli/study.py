@@ -173,7 +173,8 @@ def assessed(study: Study, figure: Path | None = None) -> dict[str, Any]:
             suspect = (np.nan_to_num(found.score) > OUTLIER) | (np.nan_to_num(found.distance_mm) > FAR_MM)
             drawing = quality_map(surface.mesh(), points.positions, lat, suspect, title=one.name)
             save_figure(drawing, figure.with_stem(figure.stem + more))
-    return facts | {"notes": list(study.notes), "problems": problems}
+    notes = [*study.notes, *(f"{one.name}: {note}" for one in study.maps for note in one.notes)]
+    return facts | {"notes": notes, "problems": problems}
 
 
 def _told(one: Map, found: Quality) -> str:

@@ -140,9 +140,8 @@ def _columns(path, header):
         close = difflib.get_close_matches(title[:40].lower(), [c for c in COLUMNS if c not in found], 1)
         notes.append(f"column {title[:40]!r} not read" + (f"; was {close[0]} meant?" if close else ""))
     if bare:
-        notes.append(
-            f"no unit in the name of {', '.join(header[at][:40] for at in sorted(bare))}: taken as mm, ms and mV"
-        )
+        names = ", ".join(header[at][:40] for at in sorted(bare))
+        notes.append(f"no unit in the name of {names}: taken as mm, ms and mV")
     if "z_mm" not in found:
         notes.append("no column z_mm: positions have two coordinates")
     return {name: (at, factor) for name, (at, factor, _) in found.items()}, notes

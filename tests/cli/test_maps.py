@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import jaxtwin as jt
+from benchmarks.mapping.fuzz import READERS, export
 from jaxtwin._cli import build
 from jaxtwin._cli.case import load_case
 from jaxtwin.anatomy import write_mesh
@@ -100,3 +101,41 @@ def test_sources_that_are_not_believed_are_counted(jaxtwin, place, case, shell, 
     write_csv(place / "map.csv", jt.MappingData(shell.points, early))
     outcome = jaxtwin("check", case({"stimulus.kind": "map"}))
     assert "3 LATs of map 'map' are too early for those around them and start no wave" in outcome.out
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_check_knows_what_import_knows(jaxtwin, tmp_path, name):
+    """The folder of an export, and each file that is one by itself."""
+    place = export(name, tmp_path / "export", READERS[name])
+    place = place / "study.h5" if name == "study" else place
+    files = [each for each in place.rglob("*") if each.is_file()]
+    for path in [place, *files]:
+        imported = jaxtwin("import", path, "-o", tmp_path / "study.h5")
+        if imported.code == 0 or path == place:
+            assert imported.code == 0, imported.err
+            checked = jaxtwin("check", path)
+            assert checked.code == 0, checked.err
+            assert "kind:" in checked.out
+
+
+def test_a_carto_mesh_by_itself(jaxtwin, tmp_path):
+    place = export("carto", tmp_path / "export", READERS["carto"])
+    mesh = next(place.rglob("*.mesh"))
+    (tmp_path / "alone.mesh").write_bytes(mesh.read_bytes())
+    assert "CARTO 3" in jaxtwin("check", tmp_path / "alone.mesh").out
+    assert jaxtwin("import", tmp_path / "alone.mesh", "-o", tmp_path / "study.h5").code == 0
+    (one,) = jt.read_study(tmp_path / "study.h5").maps
+    assert len(one.surface.triangles) > 0
+    with pytest.raises(jt.InputError, match="a CARTO mesh"):
+        jt.read_mesh(tmp_path / "alone.mesh")
+
+
+def test_an_archive_that_cannot_be_opened_is_named_by_every_command(jaxtwin, place, case):
+    (place / "map.zip").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(100))
+    for words in (
+        ("check", place / "map.zip"), ("import", place / "map.zip", "-o", place / "a.h5"),
+        ("export", place / "map.zip", "-o", place / "a.csv"), ("check", case({"map.file": "map.zip"})),
+    ):  # fmt: skip
+        outcome = jaxtwin(*words)
+        assert outcome.code == 2
+        assert "a 7z archive" in outcome.error
