@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from .._results import InputError
 from ..anatomy.mesh import Mesh
 from ..fem.locate import Interpolation, locate
-from .plausibility import FAR_MS, contradictions, not_activated, speed_problem
+from .plausibility import FAR_MS, contradictions, not_activated, speed_problem, unit_problems
 
 LARGEST_MM, FARTHEST_MM = 1000.0, 10_000.0  # extent of a map, and distance from the origin of all its points
 SENTINEL = -9000.0  # a LAT at or below is "missing": CARTO writes -10000, or -10000 less its reference
@@ -86,6 +86,7 @@ class MappingData(eqx.Module):
         self.woi_ms = column("woi_ms", woi_ms, shape=(count, 2))
         self.names = tuple(names)
         self.silent = column("silent", silent, fill=False, dtype=bool)
+        both = self.silent & np.isfinite(self.lat_ms)
         self.lat_ms[self.silent] = np.nan
         valid = column("valid", valid, fill=True, dtype=bool) & ~self.silent
 
@@ -94,6 +95,8 @@ class MappingData(eqx.Module):
         self.lat_ms[sentinel | ~finite] = np.nan
         outside = (self.lat_ms < self.woi_ms[:, 0]) | (self.lat_ms > self.woi_ms[:, 1])  # False where NaN
         self.notes = tuple(notes)
+        if both.any():
+            self.notes += (f"{int(both.sum())} silent points with a LAT, which is not used",)
         for reason, bad in (
             ("no LAT", ~finite),
             ("a LAT of -9000 ms or less, which stands for missing", sentinel),
@@ -105,6 +108,8 @@ class MappingData(eqx.Module):
         self._check_columns()
         for k, name in enumerate(self.names):
             self._judge(np.flatnonzero(self.valid & (self.map_index == k)), name)
+        voltages = {"bipolar voltages": self.bipolar_mv, "unipolar voltages": self.unipolar_mv}
+        self.notes += tuple(unit_problems(self.sigma_ms, **voltages))
 
     def _judge(self, rows: Int[np.ndarray, " some"], name: str) -> None:
         """Looks at the valid points of one map and notes what is unlikely."""

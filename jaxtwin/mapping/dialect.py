@@ -12,8 +12,9 @@ from .._results import InputError
 MAX_LINE, MAX_COLUMNS = 2**16, 100  # limits that no map comes near
 SEPARATORS = ",;\t|"
 COMMENTS = "#", '"#', "%", "//"
+ERRORS = "#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"  # of spreadsheets, no comments
 PREAMBLE = 50  # lines in which a header is looked for
-MISSING = {"", "na", "n/a", "nan", "null", "none", "-"}
+MISSING = {"", "na", "n/a", "nan", "null", "none", "-", *(each.lower() for each in ERRORS)}
 
 
 def numbered_lines(path: Path, stream: io.BufferedIOBase) -> Iterator[tuple[int, str]]:
@@ -52,9 +53,14 @@ def _encoding(stream: io.BufferedIOBase) -> str:
     stream.seek(0)
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
-    even, odd = head[0::2].count(0), head[1::2].count(0)  # Latin letters in UTF-16 have a null byte each
-    if max(even, odd) > 0.3 * len(head) and min(even, odd) == 0:
-        return "utf-16-le" if odd else "utf-16-be"
+    # Latin letters in UTF-16 have a null byte each
+    for name, nulls, letters in (
+        ("utf-16-le", head[1::2], head[0::2]),
+        ("utf-16-be", head[0::2], head[1::2]),
+    ):
+        plain = sum(9 <= byte < 127 for byte in letters)
+        if nulls.count(0) > 0.6 * len(nulls) and plain > 0.6 * len(letters):
+            return name
     return "utf-8-sig"
 
 
@@ -77,7 +83,7 @@ def read_table(
         if not above and hint.lower().startswith("sep=") and len(hint) == 5:
             separators = hint[4]
             continue
-        comment = line.startswith(COMMENTS)
+        comment = _comment(line)
         bare = line.lstrip('#%/" ') if comment else line
         found, _, separator, header = max(
             (known(cells), len(cells), mark, cells) for mark in separators for cells in [_split(bare, mark)]
@@ -90,6 +96,10 @@ def read_table(
             above += 1
     _few(path, *first)
     return first[1], iter(()), 0
+
+
+def _comment(line: str) -> bool:
+    return line.startswith(COMMENTS) and not line.lstrip('"').upper().startswith(ERRORS)
 
 
 def _split(line: str, separator: str) -> list[str]:
@@ -115,7 +125,7 @@ def _rows(path: Path, lines: Iterator[tuple[int, str]], separator: str) -> Itera
     def feed() -> Iterator[str]:
         nonlocal begin
         for number, line in lines:
-            if not line.startswith(COMMENTS):
+            if not _comment(line):
                 begin = begin or number  # a row in quotes may have several lines
                 yield line + "\n"
 

@@ -22,6 +22,7 @@ LEAST_MM, FAST_MM = (
     20.0,
 )  # extent below which no map is, and from which LATs that hardly differ say something
 CM_MM, CM_SPEED, CM_MS = 20.0, 0.15, 40.0  # extent, speed and range of an atrium that is given in cm
+LEAST_SD_MS, MOST_MV = 0.05, 50.0  # medians of deviations and voltages beyond which their unit is another
 PLACE_MM, APART_MS = 0.05, 20.0  # LATs at one place that differ by more contradict each other
 
 
@@ -163,3 +164,20 @@ def contradictions(
         f"{np.ptp(lat_ms[worst]):.3g} ms ({len(worst)} points at ({at}) mm); each counts with the standard "
         "deviation of its place"
     )
+
+
+def unit_problems(
+    sigma_ms: Float[np.ndarray, " points"], **voltages_mv: Float[np.ndarray, " points"]
+) -> list[str]:
+    """Sentences on standard deviations and voltages that seem to be in another unit; NaN where unknown."""
+    found = []
+    known = sigma_ms[np.isfinite(sigma_ms)]
+    if len(known) and (median := float(np.median(known))) < LEAST_SD_MS:
+        found.append(f"standard deviations of {median:.3g} ms (median): a likely cause is seconds")
+    for name, values in voltages_mv.items():
+        known = values[np.isfinite(values)]
+        if len(known) and (median := float(np.median(known))) > MOST_MV:
+            found.append(f"{name} of {median:.3g} mV (median): a likely cause is microvolts")
+        if negative := int((known < 0.0).sum()):
+            found.append(f"{negative} of {len(known)} {name} below 0: peak-to-peak voltages are not")
+    return found

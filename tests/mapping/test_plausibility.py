@@ -133,3 +133,24 @@ def test_contradictions_at_one_place_are_said_and_count_less():
     assert np.isnan(data.sigma_ms[6:]).all()
     assert data.notes == (said,)
     assert said.startswith("6 points at 1 place(s) contradict each other, by up to 80 ms (6 points at (")
+
+
+def test_deviations_and_voltages_in_another_unit_are_noted():
+    size = len(LAT)
+    assert jt.MappingData(PLACE, LAT, sigma_ms=np.full(size, 2.0), bipolar_mv=np.full(size, 1.5)).notes == ()
+    notes = jt.MappingData(
+        PLACE, LAT, sigma_ms=np.full(size, 0.002), bipolar_mv=np.full(size, 1500.0),
+        unipolar_mv=np.where(np.arange(size) < 3, -1.0, 5.0),
+    ).notes  # fmt: skip
+    assert notes == (
+        "standard deviations of 0.002 ms (median): a likely cause is seconds",
+        "bipolar voltages of 1.5e+03 mV (median): a likely cause is microvolts",
+        f"3 of {size} unipolar voltages below 0: peak-to-peak voltages are not",
+    )
+
+
+def test_a_silent_point_with_a_lat_is_said():
+    silent = np.arange(len(LAT)) < 4
+    data = jt.MappingData(PLACE, LAT, silent=silent)
+    assert data.notes == ("4 silent points with a LAT, which is not used",)
+    assert not data.valid[silent].any()

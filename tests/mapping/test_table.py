@@ -162,7 +162,7 @@ DIALECTS = st.fixed_dictionaries({
 FACTORS = {"x (cm)": (10.0, 1000.0), "x_um": (1e-3, 1e-3)}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(DIALECTS, st.integers(1, 8), st.integers(0, 10_000))
 def test_a_table_in_any_dialect_reads_back_equal(how, count, seed):
     rng = np.random.default_rng(seed)
@@ -186,6 +186,16 @@ def test_a_table_in_any_dialect_reads_back_equal(how, count, seed):
     exact = {"rtol": 0 if length == 1.0 else 1e-14}
     np.testing.assert_allclose(data.positions, table[:, :3], **exact)
     np.testing.assert_allclose(data.lat_ms, table[:, 3], **exact)
+
+
+def test_an_error_of_a_spreadsheet_is_missing_and_no_comment(read):
+    assert np.isnan(read("x_mm,y_mm,lat_ms\n1,2,3\n1,3,#N/A\n1,4,#DIV/0!\n").lat_ms).tolist() == [
+        False,
+        True,
+        True,
+    ]
+    with pytest.raises(InputError, match="line 3, column x_mm: '#N/A'"):
+        read("x_mm,y_mm,lat_ms\n1,2,3\n#N/A,3,4\n")
 
 
 coordinate = st.floats(-250, 250)
