@@ -157,7 +157,7 @@ def mapping(case: Case, heart: Heart) -> tuple[MappingData, list[Path]]:
             f"the point array '{case.map.array}' of shape {values.shape}", "one number for each point",
             "Set [map] array to the name of the activation times",
         )  # fmt: skip
-    data = MappingData.from_mesh_array(points, values.ravel())
+    data = MappingData.from_mesh_array(points, values.ravel(), names=(case.map.array,))
     _check_end(case, data)
     return data, [] if file is None else list(file.sources)
 

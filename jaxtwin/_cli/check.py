@@ -6,15 +6,17 @@ from typing import Any
 import numpy as np
 
 from .._units import conductivity_from_diffusivity
-from ..anatomy import quality, read_mesh, repair, stiffness_bound
+from ..anatomy import MeshFile, quality, read_mesh, repair, stiffness_bound
 from ..anatomy.opencarp import SUFFIXES
 from ..anatomy.size import size_warnings
 from ..mapping import MappingData, project, read_csv, read_mapping
+from ..mapping.formats import recognise
+from ..mapping.formats.csv_points import SUFFIXES as TABLES
+from ..mapping.formats.vtk_surface import is_lat
 from . import build
 from .case import Case, load_case
-from .study import assessed
-
-EXPORTS = ".h5", ".hdf5", ".zip", ".mat", ".xml", ".000"
+from .sites import site_problems
+from .study import assessed, unlikely
 
 
 def check_file(path: Path, unit: str = "auto", figure: Path | None = None) -> dict[str, Any]:
@@ -23,11 +25,12 @@ def check_file(path: Path, unit: str = "auto", figure: Path | None = None) -> di
     `unit` is that of the points of a mesh; `figure`: where the points of a study are drawn. Raises
     `InputError` for what cannot be used at all.
     """
-    if path.suffix.lower() in (".csv", ".tsv", ".txt"):
-        return _of_map(read_csv(path))
     if path.suffix.lower() == ".toml" or (path / "case.toml").is_file():
         return _of_case(load_case(path))
-    if path.is_dir() or path.suffix.lower() in EXPORTS:
+    reader = recognise(path) if path.exists() else ""  # the stem of openCARP files is no file
+    if path.is_file() and (reader == "csv_points" or (not reader and path.suffix.lower() in TABLES)):
+        return _of_map(read_csv(path))
+    if path.is_dir() or reader not in ("", "vtk_surface"):
         return assessed(read_mapping(path), figure)
     return _of_mesh(path, unit)
 
@@ -45,13 +48,14 @@ def _of_case(case: Case) -> dict[str, Any]:
         facts["map_to_mesh_mm"] = dict(zip(("median", "max"), distance.tolist(), strict=True))
     speed = float(ionic.speed(along))
     stimuli = [build.stimulus(case, s, heart, data, k, speed) for k, s in enumerate(case.stimulus)]
+    problems = [] if data is None else [*data.notes, *site_problems(case, heart.mesh, data, stimuli)]
     return facts | {
         "stimulated_nodes": [int((np.asarray(s.strength) > 0).sum()) for s in stimuli],
         "speed_mm_per_ms": speed,
         "diffusivity_mm2_per_ms": along,
         "conductivity_S_per_m": conductivity_from_diffusivity(along),
         "notes": list(heart.notes),
-        "problems": [*heart.warnings, *(() if data is None else data.notes)],
+        "problems": [*heart.warnings, *problems],
     }
 
 
@@ -81,6 +85,7 @@ def _of_mesh(path: Path, unit: str) -> dict[str, Any]:
             "several per cent above 0.5 mm: refine ([mesh] refine), or read the fitted conductivity as one "
             "of this mesh."
         )
+    problems += _of_arrays(file)
     spread = np.percentile(lengths, [0, 1, 50, 99, 100]).tolist()
     return {
         "kind": "mesh",
@@ -98,6 +103,16 @@ def _of_mesh(path: Path, unit: str) -> dict[str, Any]:
         "notes": list(file.notes),
         "problems": problems,
     }
+
+
+def _of_arrays(file: MeshFile) -> list[str]:
+    """Sentences on the point arrays that are named like LATs."""
+    return [
+        f"{name}: {each}"
+        for name, values in file.point_data.items()
+        if is_lat(name) and values.size == len(file.mesh.points)
+        for each in unlikely(name, file.mesh.points, np.asarray(values, np.float64).ravel())
+    ]
 
 
 def _array(values: np.ndarray) -> str:

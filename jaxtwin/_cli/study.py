@@ -11,7 +11,17 @@ from .._files import atomic_write
 from .._results import InputError
 from ..anatomy import read_mesh, repair, write_mesh
 from ..chamber import carried_fibres, chamber, rule_fibres
-from ..mapping import Map, Quality, Study, annotated, assess, read_mapping, refuse_reentry, write_study
+from ..mapping import (
+    Map,
+    MappingData,
+    Quality,
+    Study,
+    annotated,
+    assess,
+    read_mapping,
+    refuse_reentry,
+    write_study,
+)
 from ..mapping.quality import FAR_MM, LOW_MV, OUTLIER
 from ..view import quality_map, save_figure
 from .case import (
@@ -54,7 +64,7 @@ def import_study(
     for note in study.notes:
         say(note)
     for one in study.maps:
-        for note in one.notes:
+        for note in (*one.notes, *_unlikely(one)):
             say(f"{one.name}: {note}")
     write_study(target, study, progress)
     return study
@@ -63,6 +73,22 @@ def import_study(
 def chosen(study: Study, maps: tuple[str, ...]) -> Study:
     """The study with these maps alone; all where none is named."""
     return replace(study, maps=tuple(study.map(name) for name in maps)) if maps else study
+
+
+def unlikely(name: str, positions: np.ndarray, lat_ms: np.ndarray) -> list[str]:
+    """Sentences on LATs that a fit would refuse, leave out or weigh less (see `MappingData`)."""
+    if not np.isfinite(lat_ms).any():
+        return []
+    try:
+        notes = MappingData(positions, lat_ms, names=(name,)).notes
+    except InputError as error:
+        return [f"{error.got[:1].upper()}{error.got[1:]}. {error.do}."]
+    return [f"{note[:1].upper()}{note[1:]}." for note in notes]
+
+
+def _unlikely(one: Map) -> list[str]:
+    points = one.measured()
+    return unlikely(one.name, points.positions[points.valid], points.lat_ms[points.valid])
 
 
 def rows(study: Study) -> list[tuple[str, ...]]:
@@ -147,14 +173,16 @@ def assessed(study: Study, figure: Path | None = None) -> dict[str, Any]:
     for number, one in enumerate(study.maps):
         found, surface, points = assess(one), one.surface, one.measured()
         facts[one.name] = _told(one, found)
-        problems += [f"{one.name}: {each}" for each in (*found.problems(one), *_circling(study, one))]
+        said = (*found.problems(one), *_unlikely(one), *_circling(study, one))
+        problems += [f"{one.name}: {each}" for each in said]
         if figure is not None and surface is not None and len(surface.triangles) and len(points):
             more = f"-{number + 1}" if len(study.maps) > 1 else ""
             lat = np.where(points.valid, points.lat_ms, np.nan)
             suspect = (np.nan_to_num(found.score) > OUTLIER) | (np.nan_to_num(found.distance_mm) > FAR_MM)
             drawing = quality_map(surface.mesh(), points.positions, lat, suspect, title=one.name)
             save_figure(drawing, figure.with_stem(figure.stem + more))
-    return facts | {"notes": list(study.notes), "problems": problems}
+    notes = [*study.notes, *(f"{one.name}: {note}" for one in study.maps for note in one.notes)]
+    return facts | {"notes": notes, "problems": problems}
 
 
 def _told(one: Map, found: Quality) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._files import read_bytes
 from .._results import InputError
+from .._signatures import signature
 from .grid import Grid, MeshFile
 from .mesh import Mesh
 from .opencarp import SUFFIXES, read_opencarp, write_opencarp
@@ -52,6 +53,8 @@ def read_mesh(path: str | Path, unit: str = "auto") -> MeshFile:
         return read_vtk_legacy(path, unit)
     if b"<VTKFile" in start or path.suffix in (".vtu", ".vtp"):
         return read_vtk_xml(path, unit)
+    if (found := signature(start)) and path.suffix.lower() not in (".med", ".xdmf"):  # these are HDF5 inside
+        raise InputError(f"{path.name}, which is {found.name}", "a mesh", found.do)
     return _read_with_meshio(path, unit)
 
 

@@ -3,6 +3,7 @@
 from .annotate import Annotation, annotate, annotated
 from .data import MappingData, project
 from .formats import read_mapping, write_openep
+from .plausibility import apparent_speed, not_activated
 from .quality import Quality, assess
 from .reentry import refuse_reentry
 from .storage import read_study, write_study
@@ -20,7 +21,9 @@ __all__ = [
     "Study",
     "annotate",
     "annotated",
+    "apparent_speed",
     "assess",
+    "not_activated",
     "project",
     "read_csv",
     "read_mapping",

@@ -9,7 +9,9 @@ from jaxtyping import Bool, Float, Int
 from .._results import InputError
 from ..anatomy import Mesh
 from ..fem import Interpolation, locate
+from .plausibility import FAR_MS, contradictions, not_activated, speed_problem, unit_problems
 
+LARGEST_MM, FARTHEST_MM = 1000.0, 10_000.0  # extent of a map, and distance from the origin of all its points
 SENTINEL = -9000.0  # a LAT at or below is "missing": CARTO writes -10000, or -10000 less its reference
 
 
@@ -27,10 +29,12 @@ class MappingData(eqx.Module):
     - `names`: names of the maps.
     - `notes`: what was dropped, and why.
 
-    A LAT that is not finite, is a sentinel (at or below -9000 ms), or lies outside its window is not valid.
+    A LAT that is not finite, is a sentinel (at or below -9000 ms) or a mark for "not activated" (such as -1
+    at many nodes), lies outside its window or more than 2000 ms from the median of its map is not valid. LATs
+    at one place that contradict each other are kept, with at least the standard deviation of their place.
 
-    Raises `InputError` for shapes that do not match, coordinates that are not finite, no points at all, and
-    a map of which no point is valid.
+    Raises `InputError` for shapes that do not match, coordinates that are not finite, no points at all, a
+    map of which no point is valid, and one whose LATs or positions must be in another unit.
     """
 
     positions: Float[np.ndarray, "points dim"]
@@ -82,6 +86,7 @@ class MappingData(eqx.Module):
         self.woi_ms = column("woi_ms", woi_ms, shape=(count, 2))
         self.names = tuple(names)
         self.silent = column("silent", silent, fill=False, dtype=bool)
+        both = self.silent & np.isfinite(self.lat_ms)
         self.lat_ms[self.silent] = np.nan
         valid = column("valid", valid, fill=True, dtype=bool) & ~self.silent
 
@@ -90,6 +95,8 @@ class MappingData(eqx.Module):
         self.lat_ms[sentinel | ~finite] = np.nan
         outside = (self.lat_ms < self.woi_ms[:, 0]) | (self.lat_ms > self.woi_ms[:, 1])  # False where NaN
         self.notes = tuple(notes)
+        if both.any():
+            self.notes += (f"{int(both.sum())} silent points with a LAT, which is not used",)
         for reason, bad in (
             ("no LAT", ~finite),
             ("a LAT of -9000 ms or less, which stands for missing", sentinel),
@@ -98,8 +105,39 @@ class MappingData(eqx.Module):
             self.notes += _dropped(valid & bad, reason)
             valid = valid & ~bad
         self.valid = valid
+        self._check_columns()
+        for k, name in enumerate(self.names):
+            self._judge(np.flatnonzero(self.valid & (self.map_index == k)), name)
+        voltages = {"bipolar voltages": self.bipolar_mv, "unipolar voltages": self.unipolar_mv}
+        self.notes += tuple(unit_problems(self.sigma_ms, **voltages))
 
-    def __check_init__(self):
+    def _judge(self, rows: Int[np.ndarray, " some"], name: str) -> None:
+        """Looks at the valid points of one map and notes what is unlikely."""
+        positions, lat = self.positions[rows], self.lat_ms[rows]
+        for value in np.unique(lat[marked := not_activated(positions, lat)]):
+            mark = np.zeros(len(self.lat_ms), bool)
+            mark[rows[lat == value]] = True
+            self.notes += _dropped(
+                mark,
+                f"a LAT of exactly {value:g} ms, apart from those around, which stands for not activated",
+            )
+        self.lat_ms[rows[marked]] = np.nan
+        self.valid[rows[marked]] = False
+        rows, positions, lat = rows[~marked], positions[~marked], lat[~marked]
+        if not len(rows):
+            return
+        problem = speed_problem(name, positions, lat)
+        absurd = np.zeros(len(self.lat_ms), bool)
+        absurd[rows] = np.abs(lat - np.median(lat)) > FAR_MS
+        self.notes += _dropped(absurd, f"a LAT more than {FAR_MS:g} ms from the median of its map")
+        self.lat_ms[absurd] = np.nan
+        self.valid[absurd] = False
+        sd, contradiction = contradictions(positions, self.lat_ms[rows])
+        self.sigma_ms[rows] = np.fmax(self.sigma_ms[rows], sd)
+        self.notes += tuple(each for each in (problem, contradiction) if each)
+
+    def _check_columns(self) -> None:
+        """Raises `InputError` for positions, indices and deviations that cannot be."""
         if len(self.positions) == 0:
             raise InputError("a map without points", "at least one point", "Choose a map that was acquired")
         finite = np.isfinite(self.positions).all(axis=1)
@@ -109,6 +147,14 @@ class MappingData(eqx.Module):
                 f"the first at index {int(np.argmin(finite))}",
                 "finite coordinates in mm",
                 "Remove those points: without a position nothing else about them can be used",
+            )
+        with np.errstate(over="ignore"):  # of 1e308 less -1e308
+            size = float(np.ptp(self.positions, axis=0).max())
+        if size > LARGEST_MM or (np.abs(self.positions).max(axis=1) > FARTHEST_MM).all():
+            raise InputError(
+                f"points up to {np.abs(self.positions).max():.4g} mm from the origin, {size:.4g} mm apart",
+                "coordinates in mm",
+                "They look like micrometres: divide them by 1000",
             )
         if self.map_index.min() < 0 or self.map_index.max() >= self.maps:
             raise InputError(
@@ -122,6 +168,9 @@ class MappingData(eqx.Module):
                 "a standard deviation above 0 ms, or NaN where unknown",
                 "Leave it empty where the noise is unknown",
             )
+
+    def __check_init__(self):
+        self._check_columns()
         total = np.bincount(self.map_index, minlength=self.maps)
         usable = np.bincount(self.map_index[self.valid], minlength=self.maps)
         empty = np.flatnonzero((total > 0) & (usable == 0))
@@ -143,6 +192,7 @@ class MappingData(eqx.Module):
         """Number of maps."""
         return len(self.names)
 
+    @property
     def until_ms(self) -> Float[np.ndarray, " points"]:
         """(points,), until when no activation was seen at a point without one, ms: the upper end of its
         window of interest, where that is not known the latest valid LAT of its map.
@@ -157,28 +207,32 @@ class MappingData(eqx.Module):
     def with_sigma(self, sigma_ms: float) -> "MappingData":
         """The same points, with `sigma_ms` as the standard deviation (ms) of the LATs that have none of their
         own. Raises `InputError` unless it is above 0 and finite."""
-        return MappingData(
-            **(self._columns() | {"sigma_ms": np.where(np.isnan(self.sigma_ms), sigma_ms, self.sigma_ms)}),
-            names=self.names,
-            notes=self.notes,
-        )
+        return self._with(sigma_ms=np.where(np.isnan(self.sigma_ms), sigma_ms, self.sigma_ms))
 
     def subset(self, mask: Bool[np.ndarray, " points"]) -> "MappingData":
         """The points where `mask` is True. Names and indices of the maps stay as they are."""
-        rows = {name: values[mask] for name, values in self._columns().items()}
-        return MappingData(**rows, names=self.names, notes=self.notes)
+        return self._with(**{name: values[mask] for name, values in self._columns().items()})
 
     def of_map(self, k: int) -> "MappingData":
         """The points of map `k` alone, as a data set of one map."""
         mask = self.map_index == k
-        rows = {name: values[mask] for name, values in self._columns().items()} | {"map_index": None}
-        return MappingData(**rows, names=self.names[k : k + 1], notes=self.notes)
+        rows = {name: values[mask] for name, values in self._columns().items()}
+        rows["map_index"] = np.zeros_like(rows["map_index"])
+        return self._with(**rows, names=self.names[k : k + 1])
 
     def without(self, mask: Bool[np.ndarray, " points"], reason: str) -> "MappingData":
         """The same points, those in `mask` neither valid nor silent; `reason` goes to the notes."""
         notes = self.notes + _dropped(self.valid & mask, reason)
-        kept = {"valid": self.valid & ~mask, "silent": self.silent & ~mask}
-        return MappingData(**(self._columns() | kept), names=self.names, notes=notes)
+        return self._with(valid=self.valid & ~mask, silent=self.silent & ~mask, notes=notes)
+
+    def _with(self, **changed: Any) -> "MappingData":
+        """A copy with other columns. They were judged as a whole when they came in, and a part of them would
+        be judged otherwise: only the invariants are checked again."""
+        new = object.__new__(MappingData)
+        for name, value in (vars(self) | changed).items():
+            object.__setattr__(new, name, value)
+        new.__check_init__()
+        return new
 
     def summary(self) -> dict[str, Any]:
         """Points and valid LATs per map, range of the LATs (ms), bounding box (mm), notes."""

@@ -6,7 +6,6 @@ follows: on a damaged file HDF5 itself may not come to an end, so that damage is
 
 import hashlib
 import json
-import os
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ import h5py
 import numpy as np
 
 from .._files import atomic_write, read_bytes
+from .._processors import processors
 from .._results import InputError, naming
 from ..anatomy import Surface
 from .study import NUMBERS, TEXTS, AbstractSignals, Map, Points, Signals, Study
@@ -114,8 +114,8 @@ def _stream(group: h5py.Group, signals: AbstractSignals, kind: np.dtype, report)
             whole &= kind.kind != "i" or bool((found[k] == values).all())
         return found, whole
 
-    # the next chunks are read while one is written, on as many threads as there are cores
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    # the next chunks are read while one is written, on as many threads as there are processors
+    with ThreadPoolExecutor(processors()) as pool:
         ahead = deque(pool.submit(narrowed, first) for first in range(0, min(AHEAD * step, count), step))
         for first in range(0, count, step):
             values, whole = ahead.popleft().result()

@@ -5,15 +5,15 @@ import difflib
 import io
 import math
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from .._files import atomic_write
-from .._results import InputError
+from .._results import InputError, naming
+from .columns import plain, quantity
 from .data import MappingData
+from .dialect import Numbers, read_table
 
 NUMBERS = (
     "x_mm",
@@ -29,20 +29,23 @@ NUMBERS = (
 )
 COLUMNS = (*NUMBERS[:4], "map_id", *NUMBERS[4:])
 REQUIRED = ("x_mm", "y_mm", "lat_ms")
-MISSING = {"", "na", "n/a", "null", "none", "-"}
 # Limits that no map comes near: a wrong file is refused before it fills the memory.
-MAX_BYTES, MAX_LINE, MAX_COLUMNS, MAX_MAPS, MAX_POINTS = 2**30, 2**16, 100, 10_000, 5_000_000
+MAX_BYTES, MAX_MAPS, MAX_POINTS = 2**30, 10_000, 5_000_000
 
 
 def read_csv(path: str | Path) -> MappingData:
     """Reads a map from a table with a header line.
 
-    Columns in any order: `x_mm`, `y_mm`, `z_mm`, `lat_ms`, and where known `map_id` (any label),
-    `bipolar_mv`, `unipolar_mv`, `sigma_ms`, `woi_from_ms`, `woi_to_ms`, `silent` (1: the catheter looked
-    and found no activation). Without `z_mm` positions have two
-    coordinates. Empty, NaN, infinite and -10000 mean missing. Separators are comma, semicolon or tab; with
-    the last two, 1,5 is read as 1.5. Blank lines and lines that begin with # are skipped, so are columns
-    with other names, which are noted.
+    Columns in any order: positions (`x_mm`, `y_mm`, `z_mm`), `lat_ms`, and where known `map_id` (any label),
+    `bipolar_mv`, `unipolar_mv`, `sigma_ms`, `woi_from_ms`, `woi_to_ms`, `silent` (1: the catheter looked and
+    found no activation). A name may have another unit (`x (cm)`, `LAT [s]`, `Bipolar (uV)`), which is
+    converted, or none, which is noted; names that others use are known (`Points:0` of ParaView, `LAT`,
+    `activation`). Without z positions have two coordinates.
+
+    Separators are comma, semicolon, tab or bar, or what a first line `sep=;` says; the decimal mark is a
+    point or a comma, the same in all the table; line ends are those of any system, text is UTF-8, UTF-16 or
+    Latin-1. Empty, NaN, infinite and -10000 mean missing. Blank lines and lines that begin with #, % or //
+    are skipped; so are lines above the header and other columns, which are noted.
 
     Raises `InputError`, with file, line and column, for what cannot be read, and for coordinates or times
     that cannot be in mm or ms.
@@ -53,9 +56,11 @@ def read_csv(path: str | Path) -> MappingData:
         if size > MAX_BYTES:
             raise InputError(f"{path} with {size} bytes", "a table below 1 GB", "Export the maps one by one")
         with path.open("rb") as stream:
-            header, lines = _header(path, _lines(path, stream))
+            header, rows, above = read_table(path, stream, known_columns)
             where, notes = _columns(path, header)
-            return _assemble(path, where, notes, lines, len(header))
+            if above:
+                notes.append(f"{above} lines above the header not read")
+            return _assemble(path, where, notes, rows, len(header))
     except OSError as error:
         raise InputError(
             f"{path}, which cannot be read ({error.strerror})", "a readable file", "Check the path"
@@ -86,93 +91,68 @@ def write_csv(path: str | Path, data: MappingData) -> None:
         table.writerows(zip(*text.values(), strict=True))
 
 
-def _lines(path: Path, stream: IO[bytes]) -> Iterator[tuple[int, str]]:
-    """Numbered lines that say something. A line is never read further than its limit."""
-    number = 0
-    while raw := stream.readline(MAX_LINE):
-        number += 1
-        if b"\0" in raw:
-            raise InputError(
-                f"{path} line {number} with null bytes",
-                "plain text",
-                "This is a binary file or UTF-16 text: save it as CSV in UTF-8",
-            )
-        if len(raw) == MAX_LINE and not raw.endswith(b"\n"):
-            raise InputError(
-                f"{path} line {number} with more than {MAX_LINE} bytes",
-                f"at most {MAX_COLUMNS} columns and one point on each line",
-                "Check that this is a table with one point on each line",
-            )
-        try:
-            text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            text = raw.decode("latin-1")
-        if text.strip() and not text.startswith("#"):
-            yield number, text
+def known_columns(header: list[str]) -> int:
+    """The number of columns that are known, 0 where one that is needed is missing."""
+    found = {each[0] for each in map(quantity, header) if each}
+    return len(found) if set(REQUIRED) <= found else 0
 
 
-def _header(path, lines):
-    """Names in the header, in lower case, and the rows that follow it."""
-    number, first = next(lines, (1, ""))
-    separator = max(",;\t", key=first.count)
-    decimal_comma = separator != ","
-
-    def rows():
-        for line, text in lines:
-            try:
-                (row,) = csv.reader([text], delimiter=separator, strict=True)
-            except (csv.Error, ValueError) as error:
-                raise InputError(
-                    f"{path} line {line}, which cannot be split into columns ({error})",
-                    "one point on each line, quotes closed",
-                    "Correct that line",
-                ) from error
-            yield line, row, decimal_comma
-
-    names = [name.strip().strip('"').strip().lower() for name in first.strip("\r\n").split(separator)]
-    if len(names) > MAX_COLUMNS:
-        raise InputError(
-            f"{path} line {number} with {len(names)} columns",
-            f"at most {MAX_COLUMNS} columns",
-            "Check that the header is on the first line and that points are lines, not columns",
-        )
-    return names, rows()
+def header_of(head: bytes) -> list[str]:
+    """The known columns of a table, by its first bytes; empty where it is none of points."""
+    try:
+        header, _, _ = read_table(Path("table"), io.BytesIO(head), known_columns)
+    except InputError:
+        return []
+    return [each[0] for each in map(quantity, header) if each] if known_columns(header) else []
 
 
 def _columns(path, header):
-    """Where each known column stands, and notes on the unknown ones."""
-    double = {name for name in header if name in COLUMNS and header.count(name) > 1}
-    if double:
-        raise InputError(
-            f"{path} with column {min(double)} more than once", "each column once", "Remove one of them"
-        )
-    where = {name: header.index(name) for name in COLUMNS if name in header}
-    unknown = [name for name in header if name and name not in COLUMNS]
-    for name in (*REQUIRED, "z_mm"):
-        close = [u for u in unknown if u == name.partition("_")[0]]
-        close += difflib.get_close_matches(name, [u[:40] for u in unknown], 1, 0.5)
-        # z_mm may be absent on purpose, for a flat sheet; a column that looks like it says otherwise.
-        if name not in where and (name in REQUIRED or close):
+    """Where each known column stands and its factor to our unit, and notes on the others."""
+    found, notes, bare = {}, [], []
+    known = [(each, at) for at, title in enumerate(header) if (each := quantity(title))]
+    for (name, rank, factor, unit), at in sorted(known, key=lambda each: each[0][:2]):
+        if name not in found:
+            found[name] = at, factor, rank
+            bare += [] if unit else [at]
+            if factor != 1.0:
+                notes.append(f"column {header[at][:40]!r} times {factor:g} taken as {name}")
+        elif found[name][2] == rank:
             raise InputError(
-                f"{path} without column {name}" + (f"; column {close[0]!r} looks like it" if close else ""),
+                f"{path} with column {name} more than once "
+                f"({header[found[name][0]][:40]!r}, {header[at][:40]!r})",
+                "each column once", "Remove one of them",
+            )  # fmt: skip
+        else:
+            notes.append(f"column {header[at][:40]!r} not read: {header[found[name][0]][:40]!r} says more")
+    unknown = [title for title in header if title and quantity(title) is None]
+    for name in (*REQUIRED, "z_mm"):
+        close = [u for u in unknown if plain(u).startswith(name.partition("_")[0] + "_")]
+        close += difflib.get_close_matches(name, [u[:40].lower() for u in unknown], 1, 0.5)
+        # z_mm may be absent on purpose, for a flat sheet; a column that looks like it says otherwise.
+        if name not in found and (name in REQUIRED or close):
+            raise InputError(
+                f"{path} without column {name}"
+                + (f"; column {close[0][:40]!r} looks like it" if close else ""),
                 "a header line with x_mm, y_mm, z_mm (mm) and lat_ms (ms)",
                 f"Name the column {name} and give its values in the unit of that name",
             )
-    notes = []
-    for name in unknown:
-        close = difflib.get_close_matches(name[:40], [c for c in COLUMNS if c not in where], 1)
-        notes.append(f"column {name[:40]!r} not read" + (f"; was {close[0]} meant?" if close else ""))
-    if "z_mm" not in where:
+    for title in unknown:
+        close = difflib.get_close_matches(title[:40].lower(), [c for c in COLUMNS if c not in found], 1)
+        notes.append(f"column {title[:40]!r} not read" + (f"; was {close[0]} meant?" if close else ""))
+    if bare:
+        names = ", ".join(header[at][:40] for at in sorted(bare))
+        notes.append(f"no unit in the name of {names}: taken as mm, ms and mV")
+    if "z_mm" not in found:
         notes.append("no column z_mm: positions have two coordinates")
-    return where, notes
+    return {name: (at, factor) for name, (at, factor, _) in found.items()}, notes
 
 
-def _assemble(path, where, notes, lines, width):
+def _assemble(path, where, notes, rows, width):
     """All rows as one `MappingData`."""
-    numbers = [(name, where[name]) for name in NUMBERS if name in where]
-    table, labels, ids = array("d"), {}, array("q")
-    for line, row, decimal_comma in lines:
-        if len(row) < width or any(cell.strip() for cell in row[width:]):
+    numbers = [(name, *where[name]) for name in NUMBERS if name in where]
+    table, labels, ids, number = array("d"), {}, array("q"), Numbers()
+    for line, row in rows:
+        if len(row) < width or any(row[width:]):
             raise InputError(
                 f"{path} line {line} with {len(row)} columns",
                 f"{width}, as in the header",
@@ -184,71 +164,48 @@ def _assemble(path, where, notes, lines, width):
                 "a table of measured points",
                 "Export the maps one by one",
             )
-        table.extend(_number(path, line, name, row[at], decimal_comma) for name, at in numbers)
+        table.extend(factor * _value(path, line, name, row[at], number) for name, at, factor in numbers)
         if "map_id" in where:
-            ids.append(labels.setdefault(row[where["map_id"]].strip(), len(labels)))
+            ids.append(labels.setdefault(row[where["map_id"][0]], len(labels)))
             if len(labels) > MAX_MAPS:
                 raise InputError(
                     f"{path} with more than {MAX_MAPS} maps", "one label for each map", "Check column map_id"
                 )
-    values = dict(zip([n for n, _ in numbers], np.array(table).reshape(-1, len(numbers)).T, strict=True))
+    values = dict(zip([n for n, *_ in numbers], np.array(table).reshape(-1, len(numbers)).T, strict=True))
     positions = np.stack([values[axis] for axis in NUMBERS[:3] if axis in values], axis=1)
     absent = np.full(len(positions), np.nan)
     if len(positions) == 0:
         raise InputError(f"{path} with a header and no points", "at least one point", "Choose another map")
-    _check_units(path, positions, values["lat_ms"])
-    return MappingData(
-        positions,
-        values["lat_ms"],
-        silent=np.nan_to_num(values.get("silent", absent)) == 1.0,
-        map_index=np.array(ids) if labels else None,
-        woi_ms=np.stack([values.get("woi_from_ms", absent), values.get("woi_to_ms", absent)], axis=1),
-        names=tuple(labels) or (path.stem,),
-        notes=tuple(notes),
-        **{name: values.get(name) for name in ("sigma_ms", "bipolar_mv", "unipolar_mv")},
-    )
+    with naming(path):
+        return MappingData(
+            positions,
+            values["lat_ms"],
+            silent=np.nan_to_num(values.get("silent", absent)) == 1.0,
+            map_index=np.array(ids) if labels else None,
+            woi_ms=np.stack([values.get("woi_from_ms", absent), values.get("woi_to_ms", absent)], axis=1),
+            names=tuple(labels) or (path.stem,),
+            notes=tuple(notes),
+            **{name: values.get(name) for name in ("sigma_ms", "bipolar_mv", "unipolar_mv")},
+        )
 
 
-def _number(path, line, name, text, decimal_comma):
+def _value(path, line, name, text, number):
     """One value; NaN where it is missing, which a coordinate must not be."""
-    text = text.strip()
     position = name in NUMBERS[:3]
-    try:
-        # float() also takes 1_000 and the digits of all scripts; a table does not.
-        plain = text.isascii() and "_" not in text
-        value = float(text.replace(",", ".") if decimal_comma else text) if plain else None
-    except ValueError:
-        value = math.nan if text.lower() in MISSING else None
+    value = number(text)
     if (
         value is None
         or (position and not math.isfinite(value))
         or (name == "sigma_ms" and value <= 0 and value != -10000)
         or (name == "silent" and value not in (0.0, 1.0) and not math.isnan(value))
     ):
+        marks = value is None and ("," in text) != ("." in text)
         raise InputError(
-            f"{path} line {line}, column {name}: {text[:40]!r}",
+            f"{path} line {line}, column {name}: {text[:40]!r}"
+            + (", with another decimal mark than before or a separator of thousands" if marks else ""),
             "a finite number in mm"
             if position
             else "a number (sigma_ms above 0, silent 0 or 1), or nothing where missing",
             "Correct that value or remove the line",
         )
     return math.nan if not position and (value == -10000 or math.isinf(value)) else value
-
-
-def _check_units(path, positions, lat):
-    positions = np.clip(positions, -1e9, 1e9)  # keeps the differences finite
-    size = np.linalg.norm(np.ptp(positions, axis=0))
-    if size > 1000 or (np.abs(positions).max(axis=1) > 1000).all():
-        raise InputError(
-            f"{path} with points up to {np.abs(positions).max():.4g} mm from the origin, {size:.4g} mm apart",
-            "coordinates in mm",
-            "They look like micrometres: divide them by 1000",
-        )
-    lat = lat[np.isfinite(lat) & (lat > -9000)]
-    # 20 mm in less than 2 ms would be ten times the fastest conduction in a heart.
-    if len(lat) >= 10 and size > 20 and lat.max() < lat.min() + 2:
-        raise InputError(
-            f"{path} with LATs from {lat.min():.4g} to {lat.max():.4g} ms over {size:.3g} mm",
-            "LATs in ms",
-            "They look like seconds: multiply them by 1000",
-        )

@@ -1,15 +1,16 @@
 """As many maps at once as there are cores."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
 
+from .._processors import processors
+
 
 def at_once(maps: int) -> int:
     """Number of maps that are simulated at the same time: one per core of a CPU, one elsewhere."""
-    return min(maps, os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    return min(maps, processors()) if jax.default_backend() == "cpu" else 1
 
 
 def of_each(work: Callable, maps: Sequence) -> list:

@@ -70,7 +70,7 @@ def place_maps(twin: Twin, data: MappingData) -> tuple[tuple[PlacedMap, ...], li
             "Give the pacing site of each map, or take it from the map",
         )  # fmt: skip
     data, place = project(twin.mesh, data.with_sigma(SIGMA_MS))
-    until = data.until_ms()
+    until = data.until_ms
     used = data.valid | data.silent
     latest = float(np.max(np.where(data.silent, until, data.lat_ms), where=used, initial=-np.inf))
     if latest > twin.times.stop:

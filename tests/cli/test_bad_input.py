@@ -114,7 +114,7 @@ STIMULI = {
 }
 MAPS = {
     "far from the mesh": ({}, FAR, ("far from the mesh", "476 mm", "one coordinate system")),
-    "metres": ({}, column(lambda x: float(x) / 1000, *XYZ), ("0.001 times the size", "convert it to mm")),
+    "metres": ({}, column(lambda x: float(x) / 1000, *XYZ), ("map.csv", "positions in metres")),
     "micrometres": ({}, column(lambda x: float(x) * 1000, *XYZ), ("map.csv", "divide them by 1000")),
     "all invalid": (
         {},

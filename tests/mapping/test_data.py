@@ -89,14 +89,19 @@ def test_points_on_the_mesh_and_points_too_far():
     ("change", "message"),
     [
         (lambda p: p * 1000, "micrometres"),
-        (lambda p: p / 1000, "micrometres or metres"),
+        (lambda p: p / 1000, "metres"),
         (lambda p: p + 100, "bounding boxes do not touch"),
     ],
 )
 def test_a_map_that_does_not_belong_to_the_mesh(change, message):
-    data = MappingData(change(GRID), np.arange(20.0))
     with pytest.raises(InputError, match=message):
-        project(sheet(), data)
+        project(sheet(), MappingData(change(GRID), np.arange(20.0)))
+
+
+def test_a_map_of_another_size():
+    """With times in the same error: the map alone looks well."""
+    with pytest.raises(InputError, match="micrometres or metres"):
+        project(sheet(), MappingData(GRID / 1000, np.arange(20.0) / 1000))
 
 
 def test_one_map_of_several_in_another_coordinate_system():
@@ -108,3 +113,27 @@ def test_one_map_of_several_in_another_coordinate_system():
     )
     with pytest.raises(InputError, match=r"'elsewhere'.*from the mesh"):
         project(sheet(), data)
+
+
+def test_until_when_a_point_without_a_lat_was_watched():
+    """Its window where it is known, else what was seen last in its map."""
+    woi = np.full((6, 2), np.nan)
+    woi[1], woi[4] = (-50, 120), (-np.inf, np.inf)
+    data = MappingData(
+        np.arange(18.0).reshape(6, 3), [10.0, 20, 90, 30, np.nan, 40], map_index=[0, 0, 0, 1, 1, 1],
+        silent=[False, False, False, False, True, False], valid=[True, True, False, True, True, True],
+        woi_ms=woi, names=("one", "two"),
+    )  # fmt: skip
+    np.testing.assert_array_equal(data.until_ms, [20, 120, 20, 40, 40, 40])
+
+
+def test_standard_deviations_are_filled_in_once():
+    data = MappingData(GRID, np.arange(20.0), sigma_ms=[5.0] + [np.nan] * 19)
+    filled = data.with_sigma(2.0)
+    np.testing.assert_array_equal(filled.sigma_ms, [5.0] + [2.0] * 19)
+    np.testing.assert_array_equal(filled.with_sigma(9.0).sigma_ms, filled.sigma_ms)
+    assert np.isnan(data.sigma_ms[1])
+    assert filled.notes == data.notes
+    for wrong in (0.0, -1.0, np.inf):
+        with pytest.raises(InputError, match="standard deviation"):
+            data.with_sigma(wrong)

@@ -5,6 +5,6 @@ A reader has `recognises(files)` and `read(files, identity)`, which returns a `S
 
 from .files import Files
 from .openep_out import write_openep
-from .read import read_mapping
+from .read import read_mapping, recognise
 
-__all__ = ["Files", "read_mapping", "write_openep"]
+__all__ = ["Files", "read_mapping", "recognise", "write_openep"]

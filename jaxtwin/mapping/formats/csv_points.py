@@ -6,7 +6,7 @@ import numpy as np
 
 from ..._results import InputError
 from ..study import Map, Points, Study
-from ..table import REQUIRED, read_csv
+from ..table import header_of, read_csv
 from .files import Files
 
 SUFFIXES = ".csv", ".tsv", ".txt"
@@ -18,17 +18,7 @@ def recognises(files: Files) -> bool:
 
 
 def _tables(files: Files) -> list[str]:
-    return [name for suffix in SUFFIXES for name in files.find(suffix) if _is_table(files.head(name, 8192))]
-
-
-def _is_table(head: bytes) -> bool:
-    """Whether the first line that says something is a header with the columns that are needed."""
-    for line in head.decode("utf-8-sig", "replace").splitlines():
-        if line.strip() and not line.startswith("#"):
-            separator = max(",;\t", key=line.count)
-            names = {name.strip().strip('"').strip().lower() for name in line.split(separator)}
-            return set(REQUIRED) <= names
-    return False
+    return [name for suffix in SUFFIXES for name in files.find(suffix) if header_of(files.head(name, 8192))]
 
 
 def read(files: Files, identity: bool) -> Study:
@@ -58,7 +48,7 @@ def read(files: Files, identity: bool) -> Study:
     files.read(found[0])  # its hash goes to the sources
     positions = np.zeros((len(data.positions), 3))
     positions[:, : data.positions.shape[1]] = data.positions
-    labelled = "map_id" in _header(files.head(found[0], 8192))
+    labelled = "map_id" in header_of(files.head(found[0], 8192))
     maps = []
     for k, name in enumerate(data.names):
         rows = np.flatnonzero(data.map_index == k)
@@ -75,8 +65,3 @@ def read(files: Files, identity: bool) -> Study:
         )  # fmt: skip
         maps.append(Map((name or "map") if labelled or identity else "map", None, points))
     return Study("table", "", tuple(maps), "", (*files.notes, *data.notes), files.sources)
-
-
-def _header(head: bytes) -> str:
-    lines = head.decode("utf-8-sig", "replace").splitlines()
-    return next((line.lower() for line in lines if line.strip() and not line.startswith("#")), "")

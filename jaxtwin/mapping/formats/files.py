@@ -8,7 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from ..._files import read_bytes
 from ..._results import InputError
+from ..._signatures import HEAD, refuse_foreign
 
 MOST_FILES = 1_000_000
 MOST_TEXT = 2**30  # bytes of one file that is read whole
@@ -58,6 +60,13 @@ class Files:
             self._zip.close()
 
     def _of_file(self) -> dict[str, int]:
+        head = read_bytes(self.path, HEAD)
+        refuse_foreign(str(self.path), head, "a folder, a zip or a file of an export")
+        if head.startswith(b"PK\x03\x04"):
+            raise InputError(
+                f"{self.path}, a zip archive that is damaged or cut short", "a whole zip",
+                "Copy or export it again",
+            )  # fmt: skip
         self._folder = self.path.parent
         return {self.path.name: self.path.stat().st_size}
 
@@ -82,6 +91,8 @@ class Files:
     def _of_zip(self) -> dict[str, int]:
         self._zip = zipfile.ZipFile(self.path)
         members = [info for info in self._zip.infolist() if not info.is_dir()]
+        if any(info.filename == "xl/workbook.xml" for info in members):
+            raise InputError(f"{self.path}, which is an Excel workbook", "a table as CSV", "Save it as CSV")
         if len(members) > MOST_FILES:
             raise InputError(
                 f"{self.path} with {len(members)} members", f"at most {MOST_FILES}", "Export one study alone"

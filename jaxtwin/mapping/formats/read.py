@@ -1,13 +1,17 @@
 """One verb for every format: what it is, the content says."""
 
 from pathlib import Path
+from types import ModuleType
 
 from ..._results import InputError, naming
+from ..._signatures import HEAD, signature
 from ..storage import ours, read_study
 from ..study import Study
+from ..table import read_csv
 from . import carto, csv_points, ensite_precision, ensite_x, kodex, openep, rhythmia, vtk_surface
 from .files import Files
 
+MOST_HEADS = 20  # files of an unknown folder that are looked at
 # those with a mark of their own before those that are told by little
 READERS = carto, ensite_precision, ensite_x, rhythmia, openep, kodex, vtk_surface, csv_points
 
@@ -26,14 +30,36 @@ def read_mapping(path: str | Path, *, identity: bool = False) -> Study:
     path = Path(path)
     if ours(path):
         return read_study(path)
-    with naming(path):
-        files = Files(path)
-        for reader in READERS:
-            if reader.recognises(files):
-                return reader.read(files, identity)
+    with naming(path), Files(path) as files:
+        reader = _reader(files)
+        if reader is not None:
+            return reader.read(files, identity)
+        if path.is_file() and path.suffix.lower() in csv_points.SUFFIXES:
+            read_csv(path)  # says which column is missing
+        inside = [signature(files.head(name, HEAD)) for name in files.names[:MOST_HEADS]]
     such_as = f"{len(files.names)} files, such as {files.names[0][:60]}" if files.names else "it is empty"
+    such_as += "".join(f", and {each}" for each in dict.fromkeys(each.name for each in inside if each))
     raise InputError(
         f"{path}, in which no known export was found ({such_as})",
         "CARTO 3, EnSite Precision or X, Rhythmia, Kodex, OpenEP, a VTK surface or a CSV table",
         "Give the folder or zip of the whole export, not a part of it",
     )
+
+
+def recognise(path: str | Path) -> str:
+    """The name of the reader that `read_mapping` would take: "study" for what `write_study` wrote, else one
+    of `READERS`; "" where there is none.
+
+    Raises `InputError` for paths that cannot be read, and for archives that are damaged or of a format that
+    nothing here reads.
+    """
+    path = Path(path)
+    if ours(path):
+        return "study"
+    with Files(path) as files:
+        reader = _reader(files)
+    return "" if reader is None else reader.__name__.rpartition(".")[2]
+
+
+def _reader(files: Files) -> ModuleType | None:
+    return next((reader for reader in READERS if reader.recognises(files)), None)

@@ -1,18 +1,16 @@
 """A surface with LATs at its nodes: VTK files (legacy, .vtp, .vtu), or openCARP files without LATs."""
 
-import re
-
 import numpy as np
 
 from ..._results import InputError
 from ...anatomy import MeshFile, Surface, read_mesh
+from ..columns import LATS, plain
 from ..data import SENTINEL
+from ..plausibility import not_activated
 from ..study import Map, Study
 from .files import Files
 
 SUFFIXES = ".vtk", ".vtp", ".vtu", ".pts"
-# names of arrays of LATs, plain, those that say most first
-NAMES = ("lat_ms", "lat", "local_activation_time", "activation_time", "activation_times", "activation", "act")
 MOST_COLUMNS = 64  # of one array that are kept
 
 
@@ -39,11 +37,11 @@ def _found(files: Files) -> list[str]:
 
 def read(files: Files, identity: bool) -> Study:
     """A map of one surface, its LATs from the array that is named like them: lat_ms, LAT, activation, ...
-    (see `NAMES`), whatever the case. Arrays of other numbers stay as fields under their own names, those of
+    (see `LATS`), whatever the case. Arrays of other numbers stay as fields under their own names, those of
     vectors as one field for each component.
 
-    LATs of -9000 and less are missing; so are those of -1 where no other is negative, which says "not
-    activated" in simulations. `identity` keeps the name of the file, as that of the map.
+    LATs of -9000 and less are missing; so are marks for "not activated", such as -1 (see `not_activated`).
+    `identity` keeps the name of the file, as that of the map.
 
     Raises `InputError` for several surfaces in one place, for volumes, for damage, and for archives, which
     have to be unpacked.
@@ -83,8 +81,13 @@ def read(files: Files, identity: bool) -> Study:
     return Study("surface", version, (one,), notes=tuple(files.notes), sources=files.sources)
 
 
+def is_lat(name: str) -> bool:
+    """Whether an array is named like LATs (see `LATS`), whatever its case and punctuation."""
+    return _plain(name) in map(_plain, LATS)
+
+
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_").removesuffix("_ms")
+    return plain(name).removesuffix("_ms")
 
 
 def _fields(mesh: MeshFile, notes: list[str]) -> dict[str, np.ndarray]:
@@ -99,13 +102,13 @@ def _fields(mesh: MeshFile, notes: list[str]) -> dict[str, np.ndarray]:
             notes.append(f"array {name[:40]!r} not read: it has no numbers, or too many, at each node")
             continue
         table = np.where(np.isfinite(table), table, np.nan)
-        if table.shape[1] == 1 and _plain(name) in map(_plain, NAMES):
+        if table.shape[1] == 1 and is_lat(name):
             candidates[name] = table[:, 0]
         elif table.shape[1] == 1:
             fields[name] = table[:, 0]
         else:
             fields |= {f"{name}_{k}": column for k, column in enumerate(table.T)}
-    order = [_plain(each) for each in NAMES]
+    order = [_plain(each) for each in LATS]
     ranked = sorted(
         candidates, key=lambda name: (order.index(_plain(name)), not name.lower().endswith("_ms"))
     )
@@ -117,16 +120,16 @@ def _fields(mesh: MeshFile, notes: list[str]) -> dict[str, np.ndarray]:
     if ranked:
         lat = candidates[ranked[0]]
         missing = lat <= SENTINEL
-        silent = lat == -1.0
-        with np.errstate(all="ignore"):
-            simulated = silent.any() and bool((lat[~silent & np.isfinite(lat)] >= 0).all())
+        silent = not_activated(mesh.mesh.points, np.where(missing, np.nan, lat))
         if missing.any():
             notes.append(
                 f"{int(missing.sum())} nodes without a LAT: {SENTINEL:g} ms or less stands for missing"
             )
-        if simulated:
-            notes.append(f"{int(silent.sum())} nodes without a LAT: -1 stands for not activated")
-        fields["lat_ms"] = np.where(missing | (silent & simulated), np.nan, lat)
+        for value in np.unique(lat[silent]):
+            notes.append(
+                f"{int((lat[silent] == value).sum())} nodes without a LAT: {value:g} stands for not activated"
+            )
+        fields["lat_ms"] = np.where(missing | silent, np.nan, lat)
         if not np.isfinite(fields["lat_ms"]).any():
             notes.append(f"array {ranked[0][:40]!r} without a single LAT")
     return fields
