@@ -9,6 +9,7 @@ from .._units import conductivity_from_diffusivity
 from ..anatomy import quality, read_mesh, repair, stiffness_bound
 from ..anatomy.opencarp import SUFFIXES
 from ..mapping import MappingData, project, read_csv, read_mapping
+from ..observe import wave_speed
 from . import build
 from .case import Case, load_case
 from .study import assessed
@@ -42,7 +43,7 @@ def _of_case(case: Case) -> dict[str, Any]:
         distance = np.percentile(np.asarray(place.distance)[data.valid], [50, 100])
         facts |= {"map_points": len(data.lat_ms), "valid": int(data.valid.sum())}
         facts["map_to_mesh_mm"] = dict(zip(("median", "max"), distance.tolist(), strict=True))
-    speed = float(ionic.speed(along))
+    speed = float(wave_speed(ionic, along))
     stimuli = [build.stimulus(case, s, heart, data, k, speed) for k, s in enumerate(case.stimulus)]
     return facts | {
         "stimulated_nodes": [int((np.asarray(s.strength) > 0).sum()) for s in stimuli],

@@ -17,6 +17,7 @@ from ..mapping import (
     write_openep,
 )
 from ..monodomain import Stimulus
+from ..observe import wave_speed
 from ..posterior import split
 from ..view import Result, read_vtkhdf
 from . import build
@@ -100,7 +101,7 @@ def _opencarp(result: Result, case: Case, target: Path) -> list[str]:
     reference = build.diffusivity(case, ionic)
     nodal = result.point_data.get(DIFFUSIVITY, np.full(len(mesh.points), reference))
     along = np.exp(np.log(np.asarray(nodal, np.float64))[mesh.cells].mean(axis=1))
-    stimuli = _stimuli(result, case, float(ionic.speed(reference)))
+    stimuli = _stimuli(result, case, float(wave_speed(ionic, reference)))
     lines, several = [], len(stimuli) > 1
     begin = min(
         float(np.min(one.onset, where=np.asarray(one.strength) > 0, initial=np.inf)) for one in stimuli

@@ -12,6 +12,7 @@ from .._results import InputError
 from .._units import conductivity_from_diffusivity
 from ..mapping import MappingData, project
 from ..monodomain import Checkpointed, Times
+from ..observe import wave_speed
 from ..posterior import (
     Assessment,
     LogConductivity,
@@ -115,7 +116,7 @@ def run_fit(
             "Give a site for each map, or take all sources from the maps",
         )
     stimuli = tuple(
-        build.stimulus(case, s, heart, train, k, float(ionic.speed(reference)))
+        build.stimulus(case, s, heart, train, k, float(wave_speed(ionic, reference)))
         for k, s in enumerate(case.stimulus)
     )
     if case.fit.fibres and (data.maps < ENOUGH_MAPS or heart.mesh.corners != 3):
@@ -195,7 +196,7 @@ def run_fit(
         "offset_ms": np.asarray(twin.offset_ms(fit.theta)).tolist(),
         "diffusivity_mm2_per_ms": judge.percentiles(d),
         "conductivity_S_per_m": judge.percentiles(conductivity_from_diffusivity(d)),
-        "speed_mm_per_ms": judge.percentiles(np.asarray(ionic.speed(d))),
+        "speed_mm_per_ms": judge.percentiles(np.asarray(wave_speed(ionic, d))),
         "uncertainty": judge.uncertainty(posterior, sure, mass), "intervals": held, "next_sites": further,
         "speed_across_mm_per_ms": judge.percentiles(conduction[ACROSS]) if conduction else None,
         "voltage_levels_mV": judge.voltage_levels(twin, fit.theta),
@@ -221,7 +222,7 @@ def run_fit(
 def principal(twin: Twin, theta) -> dict[str, np.ndarray]:
     """In each cell the direction of fastest conduction, and the speed at right angles to it in the tissue."""
     values, vectors = np.linalg.eigh(np.asarray(twin.diffusivity(theta), np.float64))
-    across = np.asarray(twin.ionic.speed(jnp.asarray(values[:, -2])), np.float64)
+    across = np.asarray(wave_speed(twin.ionic, jnp.asarray(values[:, -2])), np.float64)
     return {"conduction_direction": vectors[:, :, -1], ACROSS: across}
 
 
@@ -236,7 +237,7 @@ def _write(
         for k, row in enumerate(rows)
     }
     fields = {"diffusivity_mm2_per_ms": d, "conductivity_S_per_m": conductivity_from_diffusivity(d)}
-    fields |= {"speed_mm_per_ms": np.asarray(twin.ionic.speed(d)), "original_node": heart.origin}
+    fields |= {"speed_mm_per_ms": np.asarray(wave_speed(twin.ionic, d)), "original_node": heart.origin}
     fields |= {"log_conductivity_sd": np.asarray(sure.log_sd), "information": np.asarray(sure.information)}
     ends = {"p5": sure.low, "p95": sure.high}
     fields |= {

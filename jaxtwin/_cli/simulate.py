@@ -10,7 +10,7 @@ import numpy as np
 from ..fem import Space
 from ..mapping import project
 from ..monodomain import Times, Tissue, diffusion_tensor, simulate_in_parts
-from ..observe import ActivationTimes, NumericalError, numerical_error
+from ..observe import ActivationTimes, NumericalError, numerical_error, wave_speed
 from ..view import activation_map, save_figure, write_vtkhdf
 from . import build
 from .case import Case
@@ -50,7 +50,7 @@ def run_simulate(case: Case, folder: Path, say: Say, progress: Callable[[float, 
         say(note)
     ionic = build.cells(case)
     along = build.diffusivity(case, ionic)
-    speed = float(ionic.speed(along))
+    speed = float(wave_speed(ionic, along))
     data, sources, start = None, list(heart.sources), 0.0
     if any(s.kind == "map" for s in case.stimulus):
         data, more = build.mapping(case, heart)
@@ -73,7 +73,7 @@ def run_simulate(case: Case, folder: Path, say: Say, progress: Callable[[float, 
     times = Times(stop, case.time.step_ms, start)
     case = build.resolved(case, time={"end_ms": times.stop})
     every = frames_of(times, case.time.frame_ms)
-    recorders = (ActivationTimes(), ActivationTimes(threshold=0.1, upward=False))
+    recorders = (ActivationTimes(), ActivationTimes(upward=False))
     frames, stamps, solution = [], [], None
     prepared = time.perf_counter()
     tissue = Tissue(space, ionic, tensor, total)

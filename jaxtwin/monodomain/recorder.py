@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 class Step(eqx.Module):
     """One step of the solver as a recorder sees it: u linear or cubic between two times.
 
-    `time`: its start, ms; `dt`, ms; u and du/dt (1/ms) at both ends, (nodes,).
+    - `time`: its start, ms; `dt`, ms; u and du/dt at both ends, (nodes,), in the unit of the cell model.
+    - `threshold`, `recovery`: u at which a cell of this model counts as activated, and as repolarised.
     """
 
     time: Float[Array, ""]
@@ -19,6 +20,8 @@ class Step(eqx.Module):
     after: Float[Array, " nodes"]
     slope_before: Float[Array, " nodes"]
     slope_after: Float[Array, " nodes"]
+    threshold: float = eqx.field(static=True)
+    recovery: float = eqx.field(static=True)
 
 
 class AbstractRecorder(eqx.Module):
@@ -26,8 +29,9 @@ class AbstractRecorder(eqx.Module):
 
     What a recorder remembers is carried through the solve: keep it to a few numbers per node. A value
     per step and point is better emitted: `emit` is called once a step and its results are stacked and
-    handed to `read`. `update` acts node by node, on any run of the nodes, which stand last in its arrays;
-    `emit` gets all nodes and may mix them.
+    handed to `read`. `update` acts node by node, on any run of the nodes: all that it remembers
+    are arrays with the nodes last, and its own fields with arrays over the nodes are `nodal`. `emit` gets all
+    nodes and may mix them.
 
     `update` must be idempotent: given the memory at the end of the solve and an earlier step, it does to
     that step's contribution what it did then (a place taken by that step is taken again, a sum does not

@@ -1,6 +1,7 @@
 """The solve."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -11,7 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._results import InputError, SolveError
+from .._types import nodal_leaves
 from ..fem import diffusion_operator, dispersion_operator
+from ..ionic import AbstractIonicModel
 from .adjoint import AbstractAdjoint, Checkpointed, ForwardMode
 from .march import March
 from .recorder import AbstractRecorder
@@ -77,6 +80,8 @@ def with_stages(stepper: AbstractStepper, tissue: Tissue, dt: float) -> Abstract
 def march_of(tissue: Tissue, stepper: AbstractStepper, times: Times, recorders) -> March:
     """Operators and cells of a tissue, on the grid in time."""
     space = tissue.space
+    for what in (tissue.ionic, tissue.stimulus, *recorders):
+        check_nodal(what, space.nodes)
     share = space.consistent_mass
     return March(
         diffusion_operator(space, tissue.diffusivity),
@@ -86,16 +91,35 @@ def march_of(tissue: Tissue, stepper: AbstractStepper, times: Times, recorders) 
     )  # fmt: skip
 
 
+def check_nodal(what: eqx.Module, nodes: int) -> None:
+    """Raises `InputError` where a field over the nodes is one over another number of them."""
+    for place, leaf, at_nodes in nodal_leaves(what):
+        if at_nodes and leaf.shape[-1] != nodes:
+            raise InputError(
+                f"{type(what).__name__}{place} of shape {leaf.shape} on a mesh of {nodes} nodes",
+                "a number, or one value for each node", "Make the field for this mesh",
+            )  # fmt: skip
+
+
 def begin(march: March, state: State | None):
     """The state and memory before the first step."""
     if state is None:
         state = initial_state(march.reaction.ionic, march.mass.shape[0], march.mass.dtype)
     # a state may come from a solve on another blend
     if march.dispersion is None:
-        state = State(state.u, state.gate, state.diffusion)
+        state = replace(state, ahead=None)
     elif state.ahead is None:
-        state = State(state.u, state.gate, state.diffusion, state.diffusion)
-    return state, tuple(r.init(state.u) for r in march.recorders)
+        state = replace(state, ahead=state.diffusion)
+    memory = tuple(r.init(state.u) for r in march.recorders)
+    for recorder, remembered in zip(march.recorders, memory, strict=True):
+        for _, leaf, at_nodes in nodal_leaves(remembered):
+            if not at_nodes or leaf.shape[-1:] != state.u.shape:
+                raise InputError(
+                    f"{type(recorder).__name__}, which remembers an array of shape {jnp.shape(leaf)}",
+                    f"memory with the {state.u.size} nodes as the last axis",
+                    "Return a number that belongs to no node from `emit`, and add it up in `read`",
+                )  # fmt: skip
+    return state, memory
 
 
 @eqx.filter_jit
@@ -133,7 +157,7 @@ def simulate(
     stepper = with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt)
     solution = _simulate(tissue, stepper, times, recorders, state, adjoint or Checkpointed())
     if throw and not isinstance(solution.state.u, jax.core.Tracer):
-        _check(solution.state, times.stop)
+        _check(solution.state, tissue.ionic, times.stop)
     return solution
 
 
@@ -163,18 +187,18 @@ def simulate_in_parts(
         steps = min(every, times.steps - first)
         state, memory, emitted = _advance(march, state, memory, jnp.asarray(first), steps)
         time = times.start + (first + steps) * times.dt
-        _check(state, time)
+        _check(state, tissue.ionic, time)
         yield time, solution_of(recorders, state, memory, emitted, times.dt)
 
 
-def _check(state: State, time: float) -> None:
-    u = np.asarray(state.u)
-    size = np.where(np.isfinite(u), np.abs(u), np.inf)
-    if size.max() > 5.0:
-        bad = int(size.argmax())
+def _check(state: State, ionic: AbstractIonicModel, time: float) -> None:
+    u, (low, high) = np.asarray(state.u), ionic.bounds
+    beyond = np.where(np.isfinite(u), np.maximum(u - high, low - u), np.inf)
+    if beyond.max() > 0.0:
+        bad = int(beyond.argmax())
         raise SolveError(
-            f"The solve diverged before {time:g} ms: u = {u[bad]:.3g} at node {bad} where values between 0 "
-            f"and 1 are expected ({(size > 5.0).sum()} nodes in all). The step is too long for this mesh and "
-            "conductivity, or a parameter is out of range: shorten the step, or leave the number of stages "
-            "to be chosen."
+            f"The solve diverged before {time:g} ms: u = {u[bad]:.3g} at node {bad} where values between "
+            f"{low:g} and {high:g} are possible ({(beyond > 0.0).sum()} nodes in all). The step is too long "
+            "for this mesh and conductivity, or a parameter is out of range: shorten the step, or leave the "
+            "number of stages to be chosen."
         )

@@ -8,11 +8,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._results import InputError
+from .._types import nodal
 from ..anatomy import Mesh
 
 
 class AbstractStimulus(eqx.Module):
-    """A current per capacitance, 1/ms, as a function of time; node by node, with the nodes last in arrays."""
+    """A current per capacitance, 1/ms, as a function of time; node by node.
+
+    Fields with arrays over the nodes are `nodal`."""
 
     @abstractmethod
     def mean(self, start: Float[Array, ""], stop: Float[Array, ""]) -> Float[Array, " nodes"]:
@@ -26,9 +29,9 @@ class Stimulus(AbstractStimulus):
     - `onset`: (pulses, nodes), ms. `duration`: (pulses,), ms.
     """
 
-    strength: Float[Array, "pulses nodes"]
-    onset: Float[Array, "pulses nodes"]
-    duration: Float[Array, " pulses"]
+    strength: Float[Array, "pulses nodes"] = nodal()
+    onset: Float[Array, "pulses nodes"] = nodal()
+    duration: Float[Array, " pulses"] = eqx.field()
 
     def mean(self, start: Float[Array, ""], stop: Float[Array, ""]) -> Float[Array, " nodes"]:
         """The mean over a step, as the difference of what each pulse has given at its two ends: no pulse is

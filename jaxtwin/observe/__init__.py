@@ -4,9 +4,10 @@ from .activation import ActivationTimes
 from .reentry import refuse_reentry
 from .resolution import NumericalError, numerical_error
 from .sources import earliest_sources
+from .speed import diffusivity_for, plane_wave_speed, wave_speed
 from .trace import VoltageTrace
 
 __all__ = [
-    "ActivationTimes", "NumericalError", "VoltageTrace", "earliest_sources", "numerical_error",
-    "refuse_reentry",
+    "ActivationTimes", "NumericalError", "VoltageTrace", "diffusivity_for", "earliest_sources",
+    "numerical_error", "plane_wave_speed", "refuse_reentry", "wave_speed",
 ]  # fmt: skip

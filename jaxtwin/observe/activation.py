@@ -51,11 +51,12 @@ def _(primals, tangents):
 class ActivationTimes(AbstractRecorder):
     """The first `count` times, ms, at which u rises through `threshold` at each node.
 
-    With `upward=False` the times at which it falls through it: repolarisation. `read` gives (nodes,) for
-    one activation and (count, nodes) for more; NaN where there was none, with a derivative of zero there.
+    With `upward=False` the times at which it falls through it: repolarisation. `threshold` None: the level
+    that the cell model has for either. `read` gives (nodes,) for one activation and (count, nodes) for
+    more; NaN where there was none, with a derivative of zero there.
     """
 
-    threshold: float = eqx.field(static=True, default=0.5)
+    threshold: float | None = eqx.field(static=True, default=None)
     count: int = eqx.field(static=True, default=1)
     upward: bool = eqx.field(static=True, default=True)
 
@@ -63,14 +64,14 @@ class ActivationTimes(AbstractRecorder):
         return (jnp.full_like(u, jnp.inf),) * self.count
 
     def update(self, memory, step: Step):
-        sign = 1.0 if self.upward else -1.0
-        crossed = (sign * (step.before - self.threshold) < 0.0) & (
-            sign * (step.after - self.threshold) >= 0.0
-        )
+        sign, level = (1.0, step.threshold) if self.upward else (-1.0, step.recovery)
+        if self.threshold is not None:
+            level = self.threshold
+        crossed = (sign * (step.before - level) < 0.0) & (sign * (step.after - level) >= 0.0)
         # nodes without a crossing must not divide by zero, in the value or the derivative
         rise = jnp.where(crossed, step.after - step.before, sign)
         part = fraction_until(
-            jnp.asarray(self.threshold, step.before.dtype), step.before, rise,
+            jnp.asarray(level, step.before.dtype), step.before, rise,
             step.dt * step.slope_before, step.dt * step.slope_after,
         )  # fmt: skip
         time, rows = step.time + step.dt * part, []

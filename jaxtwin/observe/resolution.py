@@ -56,7 +56,7 @@ def numerical_error(
     activation: Float[np.ndarray, " nodes"],
     *,
     stepper: AbstractStepper | None = None,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     beat: int = 0,
 ) -> NumericalError:
     """The error that the mesh leaves in `activation`, the times of a `beat` (from 0) of a solve, ms.

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from ..monodomain import ForwardMode, Rays, eikonal, rays
+from ..observe import wave_speed
 from ..posterior import Course, Observation, Theta
 from .misfit import aside, at_points, half_square, information, loss, voltage_slope
 from .twin import Twin
@@ -44,7 +45,7 @@ def eikonal_course(
     stimulus, pulse = observation.stimulus, observation.pulse
     starts = np.flatnonzero(np.asarray(stimulus.strength[pulse]) > 0)
     onset = np.asarray(stimulus.onset[pulse], np.float64)[starts]
-    speed = float(twin.cells(theta).speed(1.0))
+    speed = float(wave_speed(twin.cells(theta), 1.0))
     arrival, paths = eikonal(
         twin.mesh, np.asarray(_diffusivity(twin, theta)), speed, starts, onset,
         np.asarray(twin.space.gradients),
@@ -203,7 +204,7 @@ def pace(tissue: Theta, twin: Twin, cell, slope) -> Float[Array, " nodes"]:
     rate = jnp.einsum("nd,nde,ne->n", slope, twin.diffusivity(tissue, cell), slope)
     steep = rate > 0.0
     along = 0.5 * jnp.log(jnp.where(steep, rate, 1.0))
-    return along + jnp.log(twin.cells(tissue).speed(jnp.ones((), rate.dtype)))
+    return along + jnp.log(wave_speed(twin.cells(tissue), jnp.ones((), rate.dtype)))
 
 
 def tissue_numbers(theta: Theta, twin: Twin) -> Theta:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -13,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from .._results import InputError
 from ..anatomy import Mesh, across_fibres
 from ..fem import Space
-from ..ionic import AbstractIonicModel
+from ..ionic import AbstractIonicModel, parameter_names
 from ..mapping import MappingData
 from ..monodomain import (
     AbstractAdjoint,
@@ -118,10 +117,10 @@ class Twin(eqx.Module):
         self.clocks = tuple(clock(mesh, stimulus, beat, real) for stimulus, beat in each)
         self.ionic_sd = tuple((ionic_sd or {}).items())
         for name, _ in self.ionic_sd:
-            if not isinstance(getattr(ionic, name, None), float | jax.Array | np.ndarray):
+            if name not in (names := parameter_names(ionic)):
                 raise InputError(
                     f"'{name}' as a parameter to estimate",
-                    f"one of {type(ionic).__name__}: tau_in, tau_out, tau_open, tau_close, u_gate",
+                    f"one of {type(ionic).__name__}: {', '.join(names)}",
                     "Correct the name",
                 )
         self.likelihood = likelihood or StudentT()

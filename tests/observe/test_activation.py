@@ -30,7 +30,7 @@ def step_at(t, u, dt):
     (before, slope_before), (after, slope_after) = (
         jax.jvp(u, (end,), (jnp.ones_like(end),)) for end in (t, t + dt)
     )
-    return Step(t, dt, before, after, slope_before, slope_after)
+    return Step(t, dt, before, after, slope_before, slope_after, threshold=0.5, recovery=0.5)
 
 
 def starts(dt, stop):
