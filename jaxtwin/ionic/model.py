@@ -1,5 +1,6 @@
 """What a cell model must offer to the solver."""
 
+import dataclasses
 from abc import abstractmethod
 from typing import Any
 
@@ -58,10 +59,10 @@ class AbstractIonicModel(eqx.Module):
 def parameter_names(ionic: AbstractIonicModel) -> tuple[str, ...]:
     """The fields of a cell model that are numbers or arrays: what one may fit, sweep or batch."""
     return tuple(
-        name
-        for name, field in type(ionic).__dataclass_fields__.items()
+        field.name
+        for field in dataclasses.fields(ionic)
         if not field.metadata.get("static", False)
-        and isinstance(getattr(ionic, name), float | int | jax.Array | np.ndarray)
+        and isinstance(getattr(ionic, field.name), float | int | jax.Array | np.ndarray)
     )
 
 
