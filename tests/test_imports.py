@@ -18,6 +18,7 @@ FENCES = {
     "h5py": [
         "anatomy/*",
         "mapping/storage.py",
+        "monodomain/storage.py",
         "mapping/formats/matlab73.py",
         "twin/checkpoint.py",
         "view/vtkhdf.py",

@@ -46,7 +46,7 @@ def _of_case(case: Case) -> dict[str, Any]:
     speed = float(wave_speed(ionic, along))
     stimuli = [build.stimulus(case, s, heart, data, k, speed) for k, s in enumerate(case.stimulus)]
     return facts | {
-        "stimulated_nodes": [int((np.asarray(s.strength) > 0).sum()) for s in stimuli],
+        "stimulated_nodes": [int((np.asarray(s.strength) > 0).any(axis=0).sum()) for s in stimuli],
         "speed_mm_per_ms": speed,
         "diffusivity_mm2_per_ms": along,
         "conductivity_S_per_m": conductivity_from_diffusivity(along),

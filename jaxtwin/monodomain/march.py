@@ -116,19 +116,23 @@ class March(eqx.Module):
         return weighted((later, row[3], 1.0), (q_later, product, own))
 
     def slopes(self, ionic: AbstractIonicModel, drive, *states: State) -> tuple[Array, ...]:
-        """du/dt of the states at the ends of a step, 1/ms; node by node."""
+        """du/dt of the states at the ends of a step; node by node."""
         return tuple(s.diffusion + ionic.reaction(s.u, s.gates) + drive for s in states)
+
+    def ends(self, before: State, after: State, slopes: tuple[Array, ...]) -> tuple[Any, ...]:
+        """What a recorder sees of the ends of a step, as in `Step`."""
+        return before.u, after.u, *slopes, after.diffusion, after.gates
 
     def leave(self, ionic: AbstractIonicModel, state: State, drive, y, product, recorders, memory, time):
         """The state at the end of a step, and what the recorders remember; node by node."""
         gates = ionic.relax(state.gates, state.u, y, self.dt)
         ahead = None if self.dispersion is None else 1.5 * product - 0.5 * state.diffusion
         after = State(y, gates, product, ahead)
-        step = self.seen(time, state.u, y, *self.slopes(ionic, drive, state, after))
+        step = self.seen(time, *self.ends(state, after, self.slopes(ionic, drive, state, after)))
         return after, tuple(r.update(m, step) for r, m in zip(recorders, memory, strict=True))
 
     def seen(self, time, *ends) -> Step:
-        """The step from `time` as recorders see it; `ends`: u and du/dt at both, as in `Step`."""
+        """The step from `time` as recorders see it; `ends`: see there."""
         ionic = self.reaction.ionic
         return Step(time, self.dt, *ends, threshold=ionic.threshold, recovery=ionic.recovery)
 
@@ -152,7 +156,7 @@ class March(eqx.Module):
         *arguments, y, product = arguments
         time = self.time(index)
         after, memory = each(self.leave, ionic, state, drive, y, product, self.recorders, memory, time)
-        emitted = self.emit(time, state.u, y, *each(self.slopes, ionic, drive, state, after))
+        emitted = self.emit(time, *self.ends(state, after, each(self.slopes, ionic, drive, state, after)))
         return after, memory, emitted, Trail(state.gates, state.diffusion, drive, tuple(arguments))
 
     def backward(self, wanted, fixed, index, trail: Trail, after, memory, cotangents):
@@ -177,14 +181,16 @@ class March(eqx.Module):
 
         time, drive, ends_bar = self.time(index), trail.drive, None
         if jax.tree.leaves(emitted_bar):
-            slopes = each(self.slopes, self.reaction.ionic, drive, state, after)
-            (*ends_bar,) = jax.vjp(partial(self.emit, time), state.u, after.u, *slopes)[1](emitted_bar)
+            ends = self.ends(state, after, each(self.slopes, self.reaction.ionic, drive, state, after))
+            ends_bar = jax.vjp(partial(self.emit, time), *ends)[1](emitted_bar)
 
         def leave_transpose(wanted, fixed, state, drive, y, product, recorders, memory, bars, mass):
             def leave(wanted, state, drive, y, product, memory):
                 cell = ionic(wanted, fixed)
                 after, memory = self.leave(cell, state, drive, y, product, recorders, memory, time)
-                ends = None if ends_bar is None else [state.u, y, *self.slopes(cell, drive, state, after)]
+                ends = None
+                if ends_bar is not None:
+                    ends = self.ends(state, after, self.slopes(cell, drive, state, after))
                 return after, memory, ends
 
             _, transpose = jax.vjp(leave, wanted, state, drive, y, product, memory)

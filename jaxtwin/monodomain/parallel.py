@@ -12,9 +12,12 @@ from .._results import InputError
 from .._types import nodal_leaves
 from ..fem import Split, diffusion_operator
 from .adjoint import AbstractAdjoint, Checkpointed
+from .conductivity import check_diffusivity
 from .recorder import AbstractRecorder
-from .simulate import Solution, Times, begin, march_of, simulate, solution_of, with_stages
+from .result import result_of
+from .simulate import Solution, begin, march_of, simulate, solution_of, with_stages
 from .stepper import AbstractStepper, RungeKuttaChebyshev
+from .times import Times
 from .tissue import Tissue
 
 
@@ -62,6 +65,7 @@ def simulate_batch(
             "a multiple of the number of devices",
             "Pad the batch",
         )
+    check_diffusivity(tissues.diffusivity)
     stepper = stepper or RungeKuttaChebyshev()
     if stepper.stages is None:
         differ = count if set(batched) - {"stimulus"} else 1
@@ -183,7 +187,7 @@ def _split(split: Split, tissue: Tissue, times, stepper, recorders, adjoint, dev
         march = eqx.tree_at(lambda m: m.diffusion, march, march.diffusion.with_edges(of_edges))
         state, memory = begin(march, None)
         state, memory, emitted = adjoint.run(march, state, memory, jnp.asarray(0), times.steps)
-        solution = solution_of(watching, state, memory, emitted, times.dt)
+        solution = solution_of(march, state, memory, emitted)
         for recorder, record in zip(recorders, solution.records, strict=True):
             if any(jnp.shape(leaf)[-1:] != own_nodes.shape for leaf in jax.tree.leaves(record)):
                 raise InputError(
@@ -202,5 +206,4 @@ def _split(split: Split, tissue: Tissue, times, stepper, recorders, adjoint, dev
         return jax.lax.with_sharding_constraint(flat[..., split.place], NamedSharding(grid, PartitionSpec()))
 
     state, records = jax.tree.map(collected, whole(parts, shared))
-    peak = jnp.max(jnp.abs(jax.lax.stop_gradient(state.u)))
-    return Solution(state, records, peak)
+    return Solution(state, records, result_of(tissue.ionic, recorders, state.u, records))

@@ -1,11 +1,12 @@
 """Speed of a plane wave: in closed form where the cell model has one, by a cable otherwise."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .._results import InputError, SolveError
-from .._types import Parameter
+from .._types import Parameter, nodal_leaves
 from ..anatomy import cable
 from ..fem import Space
 from ..ionic import AbstractIonicModel
@@ -16,6 +17,7 @@ LENGTH, LEFT, RIGHT = 16.0, 6.0, 14.0  # of the cable, and of the stretch in whi
 REFERENCE = 0.1  # D of the cable, mm2/ms
 PATIENCE = 30.0  # ms without a newly activated node after which no wave travels
 EDGES = (0.1, 0.05, 0.025, 0.0125)  # mm, until two in a row agree
+COARSE = 0.5  # edge of the cable on which a wave may block, mm
 AGREE = 0.005  # relative difference of the speeds that extrapolation of two pairs of edges gives
 
 
@@ -63,6 +65,22 @@ def converged_speed(ionic: AbstractIonicModel) -> float:
         f"The speed of a plane wave of {type(ionic).__name__} does not converge: {speeds} mm/ms on edges of "
         f"{list(EDGES)} mm with D = {REFERENCE} mm2/ms. Check the cell model."
     )
+
+
+def critical_coupling(ionic: AbstractIonicModel) -> float:
+    """The least D/edge^2, 1/ms, at which a wave travels on a cable of such edges, to 5 %.
+
+    Below it a wave stops, or stays at each node for longer than an action potential rises. Parameters that
+    are fields enter by their median.
+    """
+    leaves = [jnp.median(leaf) if at_nodes else leaf for _, leaf, at_nodes in nodal_leaves(ionic)]
+    ionic = jax.tree.unflatten(jax.tree.structure(ionic), leaves)
+    low, high = 1e-4, 1.0
+    while high / low > 1.05:
+        middle = (low * high) ** 0.5
+        travels = plane_wave_speed(ionic, middle * COARSE**2, edge=COARSE, dt=0.1) > 0.0
+        low, high = (low, middle) if travels else (middle, high)
+    return high
 
 
 def plane_wave_speed(

@@ -34,18 +34,17 @@ class Clock(eqx.Module):
 
 def clock(mesh: Mesh, stimulus: Stimulus, beat: int, dtype) -> Clock:
     """The clock of one map, whose `beat` starts with the pulse of that number."""
-    pulse = min(beat, stimulus.strength.shape[0] - 1)
-    excited = np.asarray(stimulus.strength[pulse]) > 0
+    starts, onset = stimulus.starts(beat)
+    excited = np.isin(np.arange(len(mesh.points)), starts)
     distance, _ = KDTree(mesh.points[excited]).query(mesh.points)
     around = np.flatnonzero(~excited & (distance <= LEAVING))
-    onset = float(np.asarray(stimulus.onset[pulse])[excited].mean())
-    return Clock(jnp.asarray(around), jnp.asarray(onset, dtype))
+    return Clock(jnp.asarray(around), jnp.asarray(onset.mean(), dtype))
 
 
 class Observation(eqx.Module):
     """One map on the device: where the points are, what was measured, and which points count.
 
-    - `index`: of the map. `stimulus`: what starts its wave. `beat`: which activation it shows.
+    - `index`: of the map. `stimulus`: what starts its wave. `beat`: the number of the pulse that does.
     - `basis`: (points, terms), of the discrepancy, or None. `mesh_error`: (points, terms),
       what the mesh may have done to the times, or None.
     - `log_mv`: (points,), logarithm of the voltage, NaN where unknown, or None where voltages do not count.
@@ -77,11 +76,6 @@ class Observation(eqx.Module):
             (error, jnp.asarray(lost, real), jnp.asarray(level, real)),
             is_leaf=lambda leaf: leaf is None,
         )  # fmt: skip
-
-    @property
-    def pulse(self) -> int:
-        """Which pulse of the stimulus starts the beat."""
-        return min(self.beat, self.stimulus.strength.shape[0] - 1)
 
     @property
     def dense(self) -> Bool[Array, " points"]:

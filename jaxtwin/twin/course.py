@@ -30,10 +30,10 @@ def simulated_course(
         there = at_points(observation, activation)
         matrix = jnp.nan_to_num(_jacobian(theta, twin, observation))
         return Course(jnp.nan_to_num(there), jnp.isfinite(there), matrix, None, None, theta, None, None, None)
-    pulse = observation.stimulus.strength[observation.pulse]
+    starts, _ = observation.stimulus.starts(observation.beat)
     paths = rays(
-        twin.mesh, np.asarray(_diffusivity(twin, theta)), np.asarray(activation),
-        np.flatnonzero(np.asarray(pulse) > 0), np.asarray(twin.space.gradients),
+        twin.mesh, np.asarray(_diffusivity(twin, theta)), np.asarray(activation), starts,
+        np.asarray(twin.space.gradients),
     )  # fmt: skip
     return _along(twin, theta, observation, activation, paths)
 
@@ -42,9 +42,7 @@ def eikonal_course(
     twin: Twin, theta: Theta, observation: Observation, more: Float[Array, " points"] | float = 0.0
 ) -> Course:
     """The course of the eikonal wave at theta, with `more` ms at the points."""
-    stimulus, pulse = observation.stimulus, observation.pulse
-    starts = np.flatnonzero(np.asarray(stimulus.strength[pulse]) > 0)
-    onset = np.asarray(stimulus.onset[pulse], np.float64)[starts]
+    starts, onset = observation.stimulus.starts(observation.beat)
     speed = float(wave_speed(twin.cells(theta), 1.0))
     arrival, paths = eikonal(
         twin.mesh, np.asarray(_diffusivity(twin, theta)), speed, starts, onset,

@@ -139,9 +139,10 @@ def derivative_by_globals(theta: Theta, twin: Twin, observation: Observation):
         where = lambda t: (t.ionic, t.diffusivity)  # noqa: E731
         tissue = eqx.tree_at(where, tissue, (cells, jnp.exp(logs[0]) * tissue.diffusivity))
         lat = simulate(
-            tissue, twin.times, stepper=twin.stepper, recorders=(ActivationTimes(count=beat + 1),),
+            tissue, twin.times, stepper=twin.stepper,
+            recorders=(ActivationTimes(after=observation.stimulus.onset[beat]),),
             adjoint=ForwardMode(), throw=False,
         ).records[0]  # fmt: skip
-        return observation.place(lat[beat] if beat else lat)
+        return observation.place(lat)
 
     return jax.jacfwd(there)(jnp.zeros(1 + len(names), twin.space.mass.dtype))

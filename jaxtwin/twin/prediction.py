@@ -22,9 +22,8 @@ def predictive(
     stimulus, beat = twin.start(what)
     lat = wave.activation
     time = np.asarray(lat, np.float64)
-    pulse = stimulus.strength[min(beat, stimulus.strength.shape[0] - 1)]
     paths = rays(
-        twin.mesh, np.asarray(twin.diffusivity(theta)), time, np.flatnonzero(np.asarray(pulse) > 0),
+        twin.mesh, np.asarray(twin.diffusivity(theta)), time, stimulus.starts(beat)[0],
         np.asarray(twin.space.gradients),
     )  # fmt: skip
     cell, slope = jnp.asarray(paths.cell), jnp.asarray(paths.slope, lat.dtype)

@@ -185,10 +185,10 @@ class Twin(eqx.Module):
         """Activation times at the nodes, ms on the clock of the stimulus; NaN where no wave comes."""
         solution = simulate(
             self.tissue(theta, stimulus), self.times,
-            stepper=self.stepper, recorders=(ActivationTimes(count=beat + 1),), adjoint=self.adjoint,
-            throw=False,
+            stepper=self.stepper, recorders=(ActivationTimes(after=stimulus.onset[beat]),),
+            adjoint=self.adjoint, throw=False,
         )  # fmt: skip
-        return solution.records[0][beat] if beat else solution.records[0]
+        return solution.records[0]
 
     def offset_ms(self, theta: Theta) -> Float[Array, " maps"]:
         """What the clock of each map is ahead of that of its stimulus, had the wave left at once, ms."""
@@ -212,7 +212,9 @@ class Twin(eqx.Module):
         if self.mesh_error is None:
             return Wave(lat, None)
         tissue = self.tissue(theta, stimulus)
-        error = numerical_error(tissue, self.times, np.asarray(lat), stepper=self.stepper, beat=beat)
+        error = numerical_error(
+            tissue, self.times, np.asarray(lat), stepper=self.stepper, after=stimulus.onset[beat]
+        )
         return Wave(lat, error)
 
     def waves(self, theta: Theta, arrival: tuple[Float[Array, " nodes"], ...] = ()) -> tuple[Wave, ...]:
