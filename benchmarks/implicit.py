@@ -45,7 +45,7 @@ def semi_implicit(problem: Problem, dt: float) -> Callable[..., Any]:
             )  # fmt: skip
             gate = tissue.ionic.relax(gate, u, after, dt)
             slope = (after - u) / dt
-            memory = recorder.update(memory, Step(start, dt, u, after, slope, slope))
+            memory = recorder.update(memory, Step(start, dt, u, after, slope, slope, None, gate, 0.5, 0.1))
             return (after, u, gate, rate, memory), None
 
         rest, open_gate = (jnp.full_like(space.mass, value) for value in tissue.ionic.resting())

@@ -152,6 +152,7 @@ def verification() -> dict[str, Any]:
 
     import jaxtwin as jt
     from jaxtwin import verify
+    from jaxtwin.signals import plane_wave_speed
     from jaxtwin.verify.exact import STEADY
 
     cells = {
@@ -160,8 +161,7 @@ def verification() -> dict[str, Any]:
         "mMS atrial": jt.ModifiedMitchellSchaeffer.atrial(),
     }
     speeds = {
-        name: abs(verify.plane_wave_speed(c) / float(c.speed(jnp.asarray(0.1))) - 1)
-        for name, c in cells.items()
+        name: abs(plane_wave_speed(c) / float(c.speed(jnp.asarray(0.1))) - 1) for name, c in cells.items()
     }
     spatial = {name: verify.spatial_order(name).order for name in STEADY}
     temporal = {name: found.order for name, found in verify.temporal_order().items()}

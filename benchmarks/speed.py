@@ -323,6 +323,7 @@ print(json.dumps({"nodes": space.nodes, "cells": len(mesh.cells), "read_s": read
 
 def batch() -> dict[str, Any]:
     """Cost of one run in a batch of pacing sites, 1 to 64, on a sheet of 2,601 nodes and on one of 10,201."""
+    import jax
     import jax.numpy as jnp
 
     import jaxtwin as jt
@@ -336,8 +337,7 @@ def batch() -> dict[str, Any]:
         for size in (1, 4, 16, 64):
             centres = mesh.points[rng.integers(0, len(mesh.points), size)]
             pulses = [jt.pulse(jt.in_sphere(mesh, c, 1.5), len(mesh.points)) for c in centres]
-            strength = jnp.stack([p.strength for p in pulses])
-            many = jt.Stimulus(strength, jnp.zeros_like(strength), jnp.full((size, 1), 2.0))
+            many = jax.tree.map(lambda *leaves: jnp.stack(leaves), *pulses)
             tissue = jt.Tissue(space, jt.MitchellSchaeffer(), tensor, many)
             times, recorders = jt.Times(50.0, STEP_MS), (jt.ActivationTimes(),)
             _, seconds = fastest(

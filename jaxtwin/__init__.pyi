@@ -1,5 +1,5 @@
 from . import assurance, chamber, exchange, inference, mapping, signals, twin, verify, view
-from ._results import InputError, SolveError
+from ._results import InputError, SilentWarning, SolveError
 from .anatomy import (
     Heart,
     Mesh,
@@ -45,28 +45,33 @@ from .monodomain import (
     Stimulus,
     Times,
     Tissue,
+    burst,
+    decremental,
     diffusion_tensor,
     eikonal,
     in_regions,
     in_sphere,
     pulse,
+    s1s2,
     simulate,
     simulate_batch,
     simulate_split,
+    train,
 )
-from .signals import ActivationTimes, VoltageTrace, numerical_error
+from .signals import ActivationTimes, VoltageTrace, diffusivity_for, numerical_error, wave_speed
 from .twin import Beat, LogDiffusivity, Twin, beat, earliest_sources, field, per_region, uniform
 
 __all__ = [
     "AbstractEvidence", "AbstractIonicModel", "AbstractRecorder", "ActivationTimes", "Arrival", "Beat",
     "Checkpointed", "Fit", "ForwardMode", "Heart", "InputError", "Laplace", "LogDiffusivity", "MappingData",
-    "Mesh", "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "Prior", "RungeKuttaChebyshev", "Solution",
-    "SolveError", "Space", "Stimulus", "StudentT", "Study", "Times", "Tissue", "Twin", "Voltage",
-    "VoltageTrace", "assurance", "atrial_shell", "beat", "cable", "chamber", "cramer_rao", "design_next",
-    "diffusion_tensor", "earliest_sources", "eikonal", "exchange", "field", "fit", "identifiable",
-    "in_regions", "in_sphere", "inference", "mapping", "matern_modes", "numerical_error", "partition",
-    "per_region", "posterior", "predict", "project", "pulse", "read_csv", "read_heart", "read_mapping",
-    "read_mesh", "read_study", "read_twin", "refine", "reorder", "repair", "sample", "sheet", "signals",
-    "simulate", "simulate_batch", "simulate_split", "slab", "spread", "twin", "uniform", "verify", "view",
+    "Mesh", "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "Prior", "RungeKuttaChebyshev",
+    "SilentWarning", "Solution", "SolveError", "Space", "Stimulus", "StudentT", "Study", "Times", "Tissue",
+    "Twin", "Voltage", "VoltageTrace", "assurance", "atrial_shell", "beat", "burst", "cable", "chamber",
+    "cramer_rao", "decremental", "design_next", "diffusion_tensor", "diffusivity_for", "earliest_sources",
+    "eikonal", "exchange", "field", "fit", "identifiable", "in_regions", "in_sphere", "inference",
+    "mapping", "matern_modes", "numerical_error", "partition", "per_region", "posterior", "predict",
+    "project", "pulse", "read_csv", "read_heart", "read_mapping", "read_mesh", "read_study", "read_twin",
+    "refine", "reorder", "repair", "s1s2", "sample", "sheet", "signals", "simulate", "simulate_batch",
+    "simulate_split", "slab", "spread", "train", "twin", "uniform", "verify", "view", "wave_speed",
     "write_csv", "write_mesh", "write_study", "write_twin",
 ]  # fmt: skip

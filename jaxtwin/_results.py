@@ -27,5 +27,9 @@ def naming(path: str | Path) -> Iterator[None]:
         raise InputError(f"{path}: {error.got}", error.wanted, error.do) from error
 
 
+class SilentWarning(UserWarning):
+    """A solve in which no node was activated, though recorders of activation were there."""
+
+
 class SolveError(RuntimeError):
     """A computation that started on good input and failed. The command line exits with 1."""

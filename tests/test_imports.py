@@ -22,6 +22,7 @@ FENCES = {
     "h5py": [
         "anatomy/*",
         "mapping/storage.py",
+        "monodomain/storage.py",
         "mapping/formats/matlab73.py",
         "inference/checkpoint.py",
         "inference/storage.py",

@@ -19,7 +19,7 @@ def strip(edge: float, reference: float = 0.25):
     nodes = len(mesh.points)
     site = jt.in_sphere(mesh, [0.0, 0.0], 2.0)
     first = jt.pulse(site, nodes)
-    premature = tuple(first + jt.pulse(site, nodes, onset=interval) for interval in INTERVALS)
+    premature = tuple(jt.train(first, [0.0, interval]) for interval in INTERVALS)
     return jt.Twin(
         mesh, cells=jt.MitchellSchaeffer(), cell_sd=dict.fromkeys(NAMES, SD),
         tissue_map=jt.LogDiffusivity(

@@ -12,6 +12,7 @@ from ..cells import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchae
 from ..fem import Space
 from ..mapping import MappingData, read_csv, read_study
 from ..monodomain import Stimulus, in_regions, in_sphere, pulse
+from ..signals import diffusivity_for, wave_speed
 from ..twin import earliest_sources
 from .case import Case, StimulusCase
 
@@ -54,7 +55,7 @@ def _parameters(case: Case, ionic: AbstractIonicModel) -> dict[str, float]:
 def diffusivity(case: Case, ionic: AbstractIonicModel) -> float:
     """D along the fibres, mm2/ms, from whichever of the three keys was given."""
     t = case.tissue
-    if not float(ionic.speed(1.0)) > 0:
+    if not float(wave_speed(ionic, 1.0)) > 0:
         raise InputError(
             f"cells that do not conduct ({_listed(_parameters(case, ionic))})",
             "a membrane along which a wave travels",
@@ -65,7 +66,7 @@ def diffusivity(case: Case, ionic: AbstractIonicModel) -> float:
     if t.conductivity_S_per_m is not None:
         return diffusivity_from_conductivity(t.conductivity_S_per_m)
     assert t.speed_mm_per_ms is not None  # a case has exactly one of the three
-    return float(ionic.diffusivity(t.speed_mm_per_ms))
+    return float(diffusivity_for(ionic, t.speed_mm_per_ms))
 
 
 def _listed(values: dict[str, float]) -> str:

@@ -13,6 +13,7 @@ from ..mapping import MappingData, project, read_csv, read_mapping
 from ..mapping.formats import recognise
 from ..mapping.formats.csv_points import SUFFIXES as TABLES
 from ..mapping.formats.vtk_surface import is_lat
+from ..signals import wave_speed
 from . import build
 from .case import Case, load_case
 from .sites import site_problems
@@ -46,11 +47,11 @@ def _of_case(case: Case) -> dict[str, Any]:
         distance = np.percentile(np.asarray(place.distance)[data.valid], [50, 100])
         facts |= {"map_points": len(data.lat_ms), "valid": int(data.valid.sum())}
         facts["map_to_mesh_mm"] = dict(zip(("median", "max"), distance.tolist(), strict=True))
-    speed = float(ionic.speed(along))
+    speed = float(wave_speed(ionic, along))
     stimuli = [build.stimulus(case, s, heart, data, k, speed) for k, s in enumerate(case.stimulus)]
     problems = [] if data is None else [*data.notes, *site_problems(case, heart.mesh, data, stimuli)]
     return facts | {
-        "stimulated_nodes": [int((np.asarray(s.strength) > 0).sum()) for s in stimuli],
+        "stimulated_nodes": [int((np.asarray(s.strength) > 0).any(axis=0).sum()) for s in stimuli],
         "speed_mm_per_ms": speed,
         "diffusivity_mm2_per_ms": along,
         "conductivity_S_per_m": conductivity_from_diffusivity(along),

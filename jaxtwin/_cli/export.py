@@ -11,6 +11,7 @@ from ..chamber import chamber
 from ..exchange import Electrode, write_opencarp_case
 from ..mapping import Study, project, read_mapping, write_csv, write_openep
 from ..monodomain import Stimulus
+from ..signals import wave_speed
 from ..view import Result, read_vtkhdf
 from . import build
 from .case import Case, load_case
@@ -93,11 +94,9 @@ def _opencarp(result: Result, case: Case, target: Path) -> list[str]:
     reference = build.diffusivity(case, ionic)
     nodal = result.point_data.get(DIFFUSIVITY, np.full(len(mesh.points), reference))
     along = np.exp(np.log(np.asarray(nodal, np.float64))[mesh.cells].mean(axis=1))
-    stimuli = _stimuli(result, case, float(ionic.speed(reference)))
+    stimuli = _stimuli(result, case, float(wave_speed(ionic, reference)))
     lines, several = [], len(stimuli) > 1
-    begin = min(
-        float(np.min(one.onset, where=np.asarray(one.strength) > 0, initial=np.inf)) for one in stimuli
-    )
+    begin = min(float(np.min(one.onset)) for one in stimuli)
     shift = min(begin, 0.0)
     end = float(case.time.end_ms or 500.0) - shift
     with new_folder(target) as made:
@@ -143,10 +142,10 @@ def _stimuli(result: Result, case: Case, speed: float) -> list[Stimulus]:
 def _electrodes(stimulus: Stimulus, shift: float) -> list[Electrode]:
     """Nodes that begin within the same 0.1 ms are one electrode."""
     found = []
-    for strength, onset, duration in zip(stimulus.strength, stimulus.onset, stimulus.duration, strict=True):
-        strength = np.asarray(strength, np.float64)
-        begin = np.round(np.asarray(onset, np.float64) - shift, 1)
-        for key in np.unique(begin[strength > 0]):
-            nodes = np.flatnonzero((strength > 0) & (begin == key))
-            found.append(Electrode(nodes, float(key), float(duration), float(strength[nodes].max())))
+    for number, site in enumerate(stimulus.site):
+        nodes, onset = stimulus.starts(number)
+        strength, begin = np.asarray(stimulus.strength[site], np.float64), np.round(onset - shift, 1)
+        for key in np.unique(begin):
+            one, duration = nodes[begin == key], float(stimulus.duration[number])
+            found.append(Electrode(one, float(key), duration, float(strength[one].max())))
     return found

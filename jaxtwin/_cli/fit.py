@@ -15,6 +15,7 @@ from ..fem import matern_modes
 from ..inference import EIKONAL_ROUNDS, Assessment, Voltage, fit, posterior, predict, spread
 from ..mapping import MappingData, project
 from ..monodomain import Checkpointed, Times
+from ..signals import wave_speed
 from ..twin import LogDiffusivity, Twin, at_once, field, offset_ms, per_region, uniform
 from ..view import (
     activation_map,
@@ -107,7 +108,7 @@ def run_fit(
             "Give a site for each map, or take all sources from the maps",
         )
     stimuli = tuple(
-        build.stimulus(case, s, heart, train, k, float(ionic.speed(reference)))
+        build.stimulus(case, s, heart, train, k, float(wave_speed(ionic, reference)))
         for k, s in enumerate(case.stimulus)
     )
     if case.fit.fibres and (data.maps < ENOUGH_MAPS or heart.mesh.corners != 3):
@@ -186,7 +187,7 @@ def run_fit(
         "offset_ms": np.asarray(offset_ms(found.theta)).tolist(),
         "diffusivity_mm2_per_ms": judge.percentiles(d),
         "conductivity_S_per_m": judge.percentiles(conductivity_from_diffusivity(d)),
-        "speed_mm_per_ms": judge.percentiles(np.asarray(ionic.speed(d))),
+        "speed_mm_per_ms": judge.percentiles(np.asarray(wave_speed(ionic, d))),
         "uncertainty": judge.uncertainty(uncertain, fields, mass), "intervals": held, "next_sites": further,
         "speed_across_mm_per_ms": judge.percentiles(conduction[ACROSS]) if conduction else None,
         "voltage_levels_mV": judge.voltage_levels(found),
@@ -214,7 +215,7 @@ def run_fit(
 def principal(twin: Twin, theta) -> dict[str, np.ndarray]:
     """In each cell the direction of fastest conduction, and the speed at right angles to it in the tissue."""
     values, vectors = np.linalg.eigh(np.asarray(twin.diffusivity(theta), np.float64))
-    across = np.asarray(twin.cells.model.speed(jnp.asarray(values[:, -2])), np.float64)
+    across = np.asarray(wave_speed(twin.cells.model, jnp.asarray(values[:, -2])), np.float64)
     return {"conduction_direction": vectors[:, :, -1], ACROSS: across}
 
 
@@ -242,7 +243,7 @@ def _write(
         for k, row in enumerate(rows)
     }
     values = {"diffusivity_mm2_per_ms": d, "conductivity_S_per_m": conductivity_from_diffusivity(d)}
-    values |= {"speed_mm_per_ms": np.asarray(twin.cells.model.speed(d)), "original_node": heart.origin}
+    values |= {"speed_mm_per_ms": np.asarray(wave_speed(twin.cells.model, d)), "original_node": heart.origin}
     values |= {
         "log_conductivity_sd": np.asarray(uncertain.log_sd),
         "information": np.asarray(uncertain.information),

@@ -3,14 +3,15 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from ..fem import Space
 from ..mapping import project
-from ..monodomain import Times, Tissue, diffusion_tensor, simulate_in_parts
-from ..signals import ActivationTimes, NumericalError, numerical_error
+from ..monodomain import Result, Times, Tissue, diffusion_tensor, simulate_in_parts, why_silent
+from ..signals import Beats, NumericalError, beat_recorders, beats_of, numerical_error, wave_speed
 from ..view import activation_map, save_figure, write_vtkhdf
 from . import build
 from .case import Case
@@ -31,16 +32,41 @@ def describe(error: NumericalError, noise_ms: float, warnings: list[str]) -> dic
             f"The edges of the mesh move activation times by {error.rms:.2g} ms (rms), more "
             f"than the noise of {noise_ms:.2g} ms: refine the mesh ([mesh] refine = 1)."
         )
-    if error.split:
+    warnings += error.notes()
+    return {
+        "rms": error.rms, "largest": error.largest, "split_nodes": error.split,
+        "blocked_nodes": error.blocked,
+    }  # fmt: skip
+
+
+def beat_summary(
+    found: Beats, number: int, nodes: int, stop: float
+) -> tuple[dict[str, Any], dict[str, np.ndarray], list[str]]:
+    """What a summary says of a beat (from 1), its arrays by name, and sentences a user should see."""
+    lat, late = found.activation_ms[number - 1], found.repolarisation_ms[number - 1]
+    activated, several = np.isfinite(lat), len(found.onset_ms) > 1
+    # the first beat keeps the names that it has where there is one
+    suffix = f"_{number}" if number > 1 else ""
+    beat = f"Beat {number} ({found.onset_ms[number - 1]:g} ms): " if several else ""
+    warnings, any_at_all = [], bool(activated.any())
+    if not activated.all():
         warnings.append(
-            f"At {error.split} nodes the treatment of the mass decides whether a wave comes: tissue this "
-            "slow is not resolved; whether it conducts is not known. Refine the mesh ([mesh] refine = 1)."
+            f"{beat}{int((~activated).sum())} of {nodes} nodes were not activated by {stop:g} ms."
         )
-    return {"rms": error.rms, "largest": error.largest, "split_nodes": error.split}
+    if (still := int((activated & ~np.isfinite(late)).sum())) > 0:
+        warnings.append(f"{beat}{still} activated nodes had not repolarised by {stop:g} ms ([time] end_ms).")
+    table = {
+        "activated_nodes": int(activated.sum()), "activated_fraction": float(activated.mean()),
+        "first_activation_ms": float(np.nanmin(lat)) if any_at_all else None,
+        "last_activation_ms": float(np.nanmax(lat)) if any_at_all else None,
+    }  # fmt: skip
+    return table, {f"activation{suffix}_ms": lat, f"repolarisation{suffix}_ms": late}, warnings
 
 
 def run_simulate(case: Case, folder: Path, say: Say, progress: Callable[[float, float], None]) -> None:
-    """Runs a case with all of its stimuli in one beat, on the clock of the map where they come from one.
+    """Runs a case with all of its stimuli, on the clock of the map where they come from one.
+
+    Stimuli less than 50 ms apart are one beat; activation and repolarisation are kept for each beat.
 
     `progress(now_ms, end_ms)` is called after each frame. Writes into `folder`.
     """
@@ -50,7 +76,7 @@ def run_simulate(case: Case, folder: Path, say: Say, progress: Callable[[float, 
         say(note)
     ionic = build.cells(case)
     along = build.diffusivity(case, ionic)
-    speed = float(ionic.speed(along))
+    speed = float(wave_speed(ionic, along))
     data, sources, start = None, list(heart.sources), 0.0
     if any(s.kind == "map" for s in case.stimulus):
         data, more = build.mapping(case, heart)
@@ -73,7 +99,7 @@ def run_simulate(case: Case, folder: Path, say: Say, progress: Callable[[float, 
     times = Times(stop, case.time.step_ms, start)
     case = build.resolved(case, time={"end_ms": times.stop})
     every = frames_of(times, case.time.frame_ms)
-    recorders = (ActivationTimes(), ActivationTimes(threshold=0.1, upward=False))
+    recorders = beat_recorders(total)
     frames, stamps, solution = [], [], None
     prepared = time.perf_counter()
     tissue = Tissue(space, ionic, tensor, total)
@@ -83,19 +109,20 @@ def run_simulate(case: Case, folder: Path, say: Say, progress: Callable[[float, 
         progress(now, times.stop)
     assert solution is not None
     solved = time.perf_counter()
-    lat, repolarised = (np.asarray(r) for r in solution.records)
-    activated = np.isfinite(lat)
-    if not activated.all():
-        warnings.append(
-            f"{int((~activated).sum())} of {len(lat)} nodes were not activated by {times.stop:g} ms."
-        )
-    if (still := int((activated & ~np.isfinite(repolarised)).sum())) > 0:
-        warnings.append(f"{still} activated nodes had not repolarised by {times.stop:g} ms ([time] end_ms).")
-    resolution, fields = None, {}
+    found = beats_of(total, solution.records)
+    lat, fields, beats = found.activation_ms[0], {}, []
+    for number, onset in enumerate(found.onset_ms, start=1):
+        table, arrays, notes = beat_summary(found, number, len(lat), times.stop)
+        beats.append({"onset_ms": float(onset)} | table)
+        fields |= arrays
+        warnings += notes
+    if solution.result == Result.SILENT:
+        warnings.append(why_silent(tissue, times))
+    resolution = None
     if case.mesh.error_estimate:
         error = numerical_error(tissue, times, lat)
         resolution = describe(error, case.map.sigma_ms, warnings)
-        fields = {"activation_error_ms": error.of_nodes}
+        fields |= {"activation_error_ms": error.of_nodes}
         say(
             f"Numerical error of the activation times, estimated: {error.rms:.2g} ms (rms), "
             f"{error.largest:.2g} ms at most."
@@ -104,19 +131,17 @@ def run_simulate(case: Case, folder: Path, say: Say, progress: Callable[[float, 
     record = provenance(case, sources, [*heart.notes, *warnings])
     write_vtkhdf(
         folder / "result.vtkhdf", heart.mesh, times_ms=np.asarray(stamps), provenance=record,
-        activation=frozenset({"activation_ms", "repolarisation_ms", *fields}),
+        activation=frozenset(fields),
         point_data={
             "voltage_mV": np.asarray(ionic.millivolts(jnp.asarray(np.stack(frames))), np.float32),
-            "activation_ms": lat, "repolarisation_ms": repolarised, "original_node": heart.origin,
+            "original_node": heart.origin,
         } | fields,
     )  # fmt: skip
-    if heart.mesh.corners > 2 and activated.any():
+    if heart.mesh.corners > 2 and np.isfinite(lat).any():
         save_figure(activation_map(heart.mesh, lat), folder / "activation.png")
     summary = {
         "nodes": len(lat), "cells": len(heart.mesh.cells), "steps": times.steps, "step_ms": times.dt,
-        "activated_nodes": int(activated.sum()), "activated_fraction": float(activated.mean()),
-        "first_activation_ms": float(np.nanmin(lat)) if activated.any() else None,
-        "last_activation_ms": float(np.nanmax(lat)) if activated.any() else None,
+        **{key: value for key, value in beats[0].items() if key != "onset_ms"}, "beats": beats,
         "diffusivity_mm2_per_ms": along, "plane_wave_speed_mm_per_ms": speed,
         "seconds": {
             "prepare": prepared - begin, "solve": solved - prepared, "estimate": estimated - solved,

@@ -5,13 +5,13 @@ import time
 from collections.abc import Callable
 
 import jax
-import numpy as np
 
 from .. import verify
 from .._results import InputError
 from ..anatomy import sheet, slab
 from ..cells import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
 from ..monodomain import RungeKuttaChebyshev
+from ..signals import plane_wave_speed, wave_speed
 from ..verify import CONVERGED, SlabWave, richardson_limit, slab_wave
 from ..verify.slab import ACROSS, ALONG, POINTS
 from .claims import Claim, Group, Table, number
@@ -277,8 +277,8 @@ def run_group(name: str, full: bool, report: Report) -> Group:
 
 def _plane(cell: AbstractIonicModel, diffusivity: float) -> float:
     """Relative error of the speed on a cable whose edges are a fifth of the front."""
-    closed = float(cell.speed(np.asarray(diffusivity)))
-    return verify.plane_wave_speed(cell, diffusivity, edge=0.05 * (diffusivity / 0.1) ** 0.5) / closed - 1.0
+    closed = float(wave_speed(cell, diffusivity))
+    return plane_wave_speed(cell, diffusivity, edge=0.05 * (diffusivity / 0.1) ** 0.5) / closed - 1.0
 
 
 def _errors(title: str, size: str, orders: dict[str, verify.Order]) -> Table:

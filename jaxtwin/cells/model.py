@@ -1,60 +1,71 @@
 """What a cell model must offer to the solver."""
 
+import dataclasses
 from abc import abstractmethod
+from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
-from jaxtyping import Array, Float
+import jax
+import jax.core
+import numpy as np
+from jaxtyping import Array, Float, PyTree
 
 from .._types import Parameter
 
 
-def positive_root(x: Parameter) -> Float[Array, "..."]:
-    """sqrt(x), and 0 with a derivative of 0 where x is not positive."""
-    x = jnp.asarray(x)
-    inside = x > 0.0
-    return jnp.where(inside, jnp.sqrt(jnp.where(inside, x, 1.0)), 0.0)
-
-
 class AbstractIonicModel(eqx.Module):
-    """A cell with a voltage u, scaled to rest at 0 and peak near 1, and gates.
+    """A cell: the membrane variable u, in a unit of the model's own, and any other states, here called gates.
 
-    Parameters are scalars or fields over the nodes. V = V_min + (V_max - V_min) u in mV.
+    - `threshold`, `recovery`: u at which a cell counts as activated, and as repolarised.
+    - `bounds`: range of u in every sound solution; a solve that leaves it has diverged.
+    - `strength`: du/dt, 1/ms times the unit of u, of a stimulus of 2 ms that safely excites tissue at rest.
+
+    Parameters of a cell are its fields. One that may have a value for each node is declared
+    `name: Parameter = nodal(default=...)`; an array in any other field is a table that all nodes share.
     """
 
-    @abstractmethod
-    def resting(self) -> tuple[float, float]:
-        """u and the gate at rest."""
+    threshold: eqx.AbstractClassVar[float]
+    recovery: eqx.AbstractClassVar[float]
+    bounds: eqx.AbstractClassVar[tuple[float, float]]
+    strength: eqx.AbstractClassVar[float]
 
     @abstractmethod
-    def reaction(self, u: Float[Array, " nodes"], gate: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
-        """The ionic part of du/dt, 1/ms."""
+    def resting(self) -> tuple[Parameter, PyTree]:
+        """u and the gates at rest: a PyTree of numbers with the structure that the gates have in a solve."""
+
+    @abstractmethod
+    def reaction(self, u: Float[Array, " nodes"], gates: PyTree) -> Float[Array, " nodes"]:
+        """The ionic part of du/dt, in the unit of u per ms."""
 
     @abstractmethod
     def relax(
-        self,
-        gate: Float[Array, " nodes"],
-        before: Float[Array, " nodes"],
-        after: Float[Array, " nodes"],
-        dt: float,
-    ) -> Float[Array, " nodes"]:
-        """The gate after dt ms in which u runs linearly from `before` to `after`."""
+        self, gates: PyTree, before: Float[Array, " nodes"], after: Float[Array, " nodes"], dt: float
+    ) -> PyTree:
+        """The gates after dt ms in which u runs linearly from `before` to `after`; of second order in dt."""
 
     @abstractmethod
     def stiffness(self) -> Parameter:
-        """A bound of |d reaction / du| for u in [0, 1], 1/ms; the stepper adds it to the spectrum."""
+        """A bound of |d reaction/du| over an action potential, 1/ms; the stepper adds it to the spectrum."""
 
     @abstractmethod
-    def speed(self, diffusivity: Parameter) -> Float[Array, "..."]:
-        """Speed of a plane wave into resting tissue, mm/ms, in closed form."""
+    def closed_form_speed(self, diffusivity: Parameter) -> Float[Array, "..."] | None:
+        """Speed of a plane wave into resting tissue, mm/ms, or None where no closed form is known."""
 
-    def diffusivity(self, speed: Parameter) -> Float[Array, "..."]:
-        """The diffusivity, mm2/ms, at which a plane wave has this speed, mm/ms: CV grows with sqrt(D)."""
-        return jnp.asarray(speed / self.speed(1.0 + 0.0 * speed)) ** 2
-
+    @abstractmethod
     def millivolts(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """Membrane voltage in mV."""
-        return self.v_min + (self.v_max - self.v_min) * u
 
-    v_min: eqx.AbstractVar[float]
-    v_max: eqx.AbstractVar[float]
+
+def parameter_names(ionic: AbstractIonicModel) -> tuple[str, ...]:
+    """The fields of a cell model that are numbers or arrays: what one may fit, sweep or batch."""
+    return tuple(
+        field.name
+        for field in dataclasses.fields(ionic)
+        if not field.metadata.get("static", False)
+        and isinstance(getattr(ionic, field.name), float | int | jax.Array | np.ndarray)
+    )
+
+
+def known(value: Any) -> np.ndarray | None:
+    """The value in NumPy, or None inside a traced function, where there is none."""
+    return None if isinstance(value, jax.core.Tracer) else np.asarray(value)

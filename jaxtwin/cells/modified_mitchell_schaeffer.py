@@ -3,23 +3,23 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._types import Parameter
+from .._types import Parameter, nodal
 from .gate import relax_gate
-from .model import AbstractIonicModel, positive_root
+from .two_variable import AbstractTwoVariableModel, positive_root
 
 
-class ModifiedMitchellSchaeffer(AbstractIonicModel):
+class ModifiedMitchellSchaeffer(AbstractTwoVariableModel):
     """u' = h u (u - a)(1 - u)/tau_in - (1 - h) u/tau_out;  h as in Mitchell-Schaeffer with u_gate = a.
 
-    Excitable for every choice of parameters, never a pacemaker. Times in ms.
+    Excitable for every choice of times, never a pacemaker. Times in ms.
     Corrado and Niederer 2016, doi 10.1016/j.mbs.2016.08.010.
     """
 
-    tau_in: Parameter = 0.3
-    tau_out: Parameter = 5.0
-    tau_open: Parameter = 120.0
-    tau_close: Parameter = 150.0
-    a: Parameter = 0.13
+    tau_in: Parameter = nodal(default=0.3)
+    tau_out: Parameter = nodal(default=5.0)
+    tau_open: Parameter = nodal(default=120.0)
+    tau_close: Parameter = nodal(default=150.0)
+    a: Parameter = nodal(default=0.13)
     v_min: float = eqx.field(static=True, default=-80.0)
     v_max: float = eqx.field(static=True, default=20.0)
 
@@ -28,21 +28,18 @@ class ModifiedMitchellSchaeffer(AbstractIonicModel):
         """The left-atrial set of the paper."""
         return cls(tau_in=0.15, tau_out=1.5, tau_open=105.0, tau_close=185.0, a=0.1)
 
-    def resting(self) -> tuple[float, float]:
-        return 0.0, 1.0
+    def excitability(self):
+        return "a", self.a, 0.5
 
-    def reaction(self, u, gate):
-        excitation = gate * (u - self.a) * (1.0 - u)
-        return u * ((1.0 / self.tau_in) * excitation - (1.0 / self.tau_out) * (1.0 - gate))
+    def reaction(self, u, gates):
+        excitation = gates * (u - self.a) * (1.0 - u)
+        return u * ((1.0 / self.tau_in) * excitation - (1.0 / self.tau_out) * (1.0 - gates))
 
-    def relax(self, gate, before, after, dt):
+    def relax(self, gates, before, after, dt):
         return relax_gate(
-            gate, before, after, dt,
+            gates, before, after, dt,
             threshold=self.a, tau_open=self.tau_open, tau_close=self.tau_close,
         )  # fmt: skip
-
-    def stiffness(self):
-        return jnp.max(jnp.asarray(1.0 / self.tau_in + 1.0 / self.tau_out))
 
     def speed(self, diffusivity, h: Parameter = 1.0):
         """sqrt(D h/(2 tau_in)) (3 s - 1 - a)/2, s = sqrt((1-a)^2 - 4 (1-h) tau_in/(h tau_out)): the

@@ -60,16 +60,16 @@ class EdgeOperator(eqx.Module):
     def then(self, local: Callable[..., Array], u: Float[Array, " nodes"], *fields) -> Float[Array, " nodes"]:
         """local(A u, *fields), where `local` acts node by node.
 
-        `fields`: PyTrees of (..., nodes) arrays and of anything else, which all nodes share. Slice by slice,
-        unrolled over the slots, so that each slice is one loop over its nodes from gather to result. With
-        `local` after the slices were joined, that loop would ask of each node to which slice it belongs. The
-        arrays had better come from memory; see `Layout.each`.
+        `fields`: PyTrees of arrays at the nodes and of what all nodes share, see `nodal_leaves`. Slice by
+        slice, unrolled over the slots, so that each slice is one loop over its nodes from gather to result.
+        With `local` after the slices were joined, that loop would ask of each node to which slice it belongs.
+        The arrays had better come from memory; see `Layout.each`.
         """
-        nodes, pieces = self.inverse_mass.shape[0], []
+        pieces = []
         for (run, piece), weights in zip(self.layout.runs(), self.weights, strict=True):
             own = u[run]
             terms = [w * (at(u, row) - own) for w, row in zip(weights, piece.neighbours, strict=True)]
-            pieces.append(local(sum(terms[1:], terms[0]), *cut(fields, run, nodes)))
+            pieces.append(local(sum(terms[1:], terms[0]), *cut(fields, run)))
         return jax.lax.optimization_barrier(self.layout.extend(jnp.concatenate(pieces)))
 
     def edge_products(self, scales, qs, ys) -> list[Array]:

@@ -11,6 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Array, Float, Int, UInt
 
+from .._types import nodal_leaves
+
 
 def padded(keys: Int[np.ndarray, " rows"], count: int, *columns) -> list[Int[np.ndarray, "most keys"]]:
     """The values of each key in a column of a (most, count) table, in their order, the rest filled.
@@ -93,9 +95,20 @@ def at(u: Float[Array, " nodes"], nodes: UInt[Array, " run"]) -> Float[Array, " 
     )  # fmt: skip
 
 
-def cut(fields, run: slice, nodes: int):
-    """PyTrees of (..., nodes) arrays, restricted to a run of the nodes; anything else as it is."""
-    return jax.tree.map(lambda x: x[..., run] if jnp.shape(x)[-1:] == (nodes,) else x, fields)
+def cut(fields, run: slice):
+    """PyTrees restricted to a run of the nodes; what all nodes share stays as it is (see `nodal_leaves`)."""
+    leaves = [leaf[..., run] if at_nodes else leaf for _, leaf, at_nodes in nodal_leaves(fields)]
+    return jax.tree.unflatten(jax.tree.structure(fields), leaves)
+
+
+def joined(parts: list):
+    """The converse for what was computed at runs of the nodes: what all nodes share is summed."""
+    leaves = zip(nodal_leaves(parts[0]), *map(jax.tree.leaves, parts), strict=True)
+    whole = [
+        jnp.concatenate(each, axis=-1) if at_nodes else sum(each[1:], each[0])
+        for (_, _, at_nodes), *each in leaves
+    ]
+    return jax.tree.unflatten(jax.tree.structure(parts[0]), whole)
 
 
 class Slice(eqx.Module):
@@ -206,23 +219,16 @@ class Layout(eqx.Module):
     def each(self, local: Callable[..., Any], *fields):
         """local(*fields) at all nodes, where `local` acts node by node; every result in memory of its own.
 
-        `fields`: PyTrees of (..., nodes) arrays and of anything else, which all nodes share. Of the results
-        the (..., nodes) arrays are joined, and what the nodes share is summed.
+        `fields`: PyTrees of arrays at the nodes and of what all nodes share, see `nodal_leaves`. Of the
+        results the former are joined and the latter summed.
 
         In two parts, because XLA computes a joined array once where it would compute others again for each
         of their readers, and in a function of its own, called at each node, for readers that want a slice.
         """
         nodes = self.rows + (0 if self.halo is None else self.halo.borrowed.shape[-1])
         spans = [slice(0, nodes // 2), slice(nodes // 2, nodes)]
-        sizes = [span.stop - span.start for span in spans]
-
-        def join(*parts):
-            if all(jnp.shape(part)[-1:] == (size,) for part, size in zip(parts, sizes, strict=True)):
-                return jnp.concatenate(parts, axis=-1)
-            return sum(parts[1:], parts[0])
-
-        parts = [local(*cut(fields, span, nodes)) for span in spans]
-        return jax.lax.optimization_barrier(jax.tree.map(join, *parts))
+        parts = [local(*cut(fields, span)) for span in spans]
+        return jax.lax.optimization_barrier(joined(parts))
 
     def runs(self):
         """Each slice with the nodes it stands for."""

@@ -28,8 +28,11 @@ class Interpolation(eqx.Module):
     distance: Float[np.ndarray, " points"]
 
     def __call__(self, values: Float[Array, "... nodes"]) -> Float[Array, "... points"]:
-        """Values at the points, linear in `values`; a corner that is not finite spoils its points."""
-        return jnp.einsum("pc,...pc->...p", self.weights.astype(values.dtype), values[..., self.nodes])
+        """Values at the points, linear in `values`; not finite where a corner with a weight is not finite."""
+        corners, weights = values[..., self.nodes], self.weights.astype(values.dtype)
+        # not a weight of 0: it would make NaN of a corner that has no part in the point
+        corners = jnp.where(jnp.broadcast_to(weights > 0.0, corners.shape), corners, 0.0)
+        return jnp.einsum("pc,...pc->...p", weights, corners)
 
     def nearest(self) -> Int[np.ndarray, " points"]:
         """The node with the largest weight at each point."""

@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from ..monodomain import ForwardMode, Rays, eikonal, rays
+from ..signals import wave_speed
 from ..twin import PlacedMap, Theta, Twin
 from .map_loss import information, nuisance_information
 from .problem import Problem
@@ -120,7 +121,7 @@ def simulated_model(
     twin = problem.twin
     paths = rays(
         twin.mesh, np.asarray(_diffusivity(twin, problem.prior.at(white))), np.asarray(activation),
-        placed.beat.sources(), np.asarray(twin.space.gradients),
+        placed.beat.starts()[0], np.asarray(twin.space.gradients),
     )  # fmt: skip
     return _along(problem, white, placed, activation, paths)
 
@@ -130,8 +131,7 @@ def eikonal_model(
 ) -> RayArrival:
     """Around the eikonal wave, with `added` ms at the points."""
     twin, theta = problem.twin, problem.prior.at(white)
-    starts = placed.beat.sources()
-    onset = np.asarray(placed.beat.onset, np.float64)[starts]
+    starts, onset = placed.beat.starts()
     diffusivity, speed = _speed_tensor(twin, theta)
     arrival, paths = eikonal(
         twin.mesh, np.asarray(diffusivity), float(speed), starts, onset, np.asarray(twin.space.gradients)
@@ -303,7 +303,7 @@ def log_speed(part: Theta, twin: Twin, cell, direction) -> Float[Array, " nodes"
     rate = jnp.einsum("nd,nde,ne->n", direction, twin.diffusivity(part, cell), direction)
     steep = rate > 0.0
     along = 0.5 * jnp.log(jnp.where(steep, rate, 1.0))
-    return along + jnp.log(twin.cells(part["cells"]).speed(jnp.ones((), rate.dtype)))
+    return along + jnp.log(wave_speed(twin.cells(part["cells"]), jnp.ones((), rate.dtype)))
 
 
 @eqx.filter_jit
@@ -327,7 +327,7 @@ def _speed_tensor(twin: Twin, theta: Theta):
     """D of the cells of the mesh (mm2/ms) and one speed at D = 1: where the parameters of the cell model are
     fields, what they do to the speed is in D."""
     diffusivity = twin.diffusivity(theta)
-    speed = twin.cells(theta["cells"]).speed(jnp.ones((), diffusivity.dtype))
+    speed = wave_speed(twin.cells(theta["cells"]), jnp.ones((), diffusivity.dtype))
     if speed.ndim == 0:
         return diffusivity, speed
     return diffusivity * twin.space.to_cells(speed)[:, None, None] ** 2, jnp.ones((), diffusivity.dtype)
@@ -338,4 +338,4 @@ def _jacobian(theta: Theta, twin: Twin, placed: PlacedMap):
     """The exact derivative of the arrival at the points by theta, (points, parameters)."""
     flat, back = ravel_pytree(theta)
     forward = eqx.tree_at(lambda t: t.adjoint, twin, ForwardMode())
-    return jax.jacfwd(lambda f: placed.arrival(forward.solve(back(f), placed.beat)[0]))(flat)
+    return jax.jacfwd(lambda f: placed.arrival(forward.solve(back(f), placed.beat).activation))(flat)

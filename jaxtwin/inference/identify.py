@@ -138,6 +138,6 @@ def _by_logs(theta: Theta, twin: Twin, placed: PlacedMap) -> Float[Array, "point
         cells = scaled(tissue.ionic, dict(zip(twin.cells.names, logs[1:], strict=True)))
         changed = cells, jnp.exp(logs[0]) * tissue.diffusivity
         moved = eqx.tree_at(lambda t: (t.ionic, t.diffusivity), tissue, changed)
-        return placed.place(simulate_beat(forward, moved, placed.beat)[0])
+        return placed.place(simulate_beat(forward, moved, placed.beat).activation)
 
     return jax.jacfwd(there)(jnp.zeros(1 + len(twin.cells.names), twin.space.mass.dtype))

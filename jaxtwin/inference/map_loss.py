@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..monodomain import ForwardMode
-from ..twin import PlacedMap, Theta
+from ..twin import PlacedMap, Solved, Theta
 from .evidence.arrival import log_noise
 from .problem import Problem, zeros
 
@@ -22,13 +22,13 @@ def prior_term(white: Theta, problem: Problem):
 
 
 def simulated(theta: Theta, problem: Problem, placed: PlacedMap):
-    """Activation of one beat at the nodes, ms, and what each evidence has recorded of it."""
+    """One simulated beat, and what each evidence has recorded of it."""
     twin = problem.twin
     wanted = [one.recorder(twin, placed) for one in problem.evidence]
-    activation, found = twin.solve(theta, placed.beat, tuple(r for r in wanted if r is not None))
-    left = iter(found)
+    solved = twin.solve(theta, placed.beat, tuple(r for r in wanted if r is not None))
+    left = iter(solved.records)
     records = tuple(None if r is None else next(left) for r in wanted)
-    return activation, records
+    return solved, records
 
 
 def predicted(theta: Theta, problem: Problem, placed: PlacedMap, arrival, records: tuple) -> tuple:
@@ -45,12 +45,14 @@ def loss(theta: Theta, problem: Problem, placed: PlacedMap, values: tuple) -> Fl
     return sum((one.loss(theta, placed, value) for one, value in each), start=jnp.zeros((), problem.dtype))
 
 
-def summed(theta: Theta, problem: Problem, placed: PlacedMap, activation, records: tuple):
-    """Loss of a simulated beat; captured points, sum of their squared residuals in ms2."""
-    values = predicted(theta, problem, placed, placed.arrival(activation), records)
+def summed(theta: Theta, problem: Problem, placed: PlacedMap, solved: Solved, records: tuple):
+    """Loss of a simulated beat, infinite where it diverged; captured points, sum of their squared residuals
+    in ms2."""
+    values = predicted(theta, problem, placed, placed.arrival(solved.activation), records)
     hit = jnp.isfinite(values[0]) & placed.timed
     square = jnp.sum(jnp.where(hit, values[0] - placed.lat_ms, 0.0) ** 2)
-    return loss(theta, problem, placed, values), hit.sum(), square
+    total = jnp.where(solved.diverged, jnp.inf, loss(theta, problem, placed, values))
+    return total, hit.sum(), square
 
 
 @eqx.filter_jit
@@ -59,9 +61,9 @@ def value_and_gradient(white: Theta, problem: Problem, placed: PlacedMap):
 
     def of(white: Theta):
         theta = problem.prior.at(white)
-        activation, records = simulated(theta, problem, placed)
-        value, captured, square = summed(theta, problem, placed, activation, records)
-        return value, (captured, square, jax.lax.stop_gradient(activation))
+        solved, records = simulated(theta, problem, placed)
+        value, captured, square = summed(theta, problem, placed, solved, records)
+        return value, (captured, square, jax.lax.stop_gradient(solved.activation))
 
     return jax.value_and_grad(of, has_aux=True)(white)
 
@@ -70,8 +72,8 @@ def value_and_gradient(white: Theta, problem: Problem, placed: PlacedMap):
 def value(white: Theta, problem: Problem, placed: PlacedMap):
     """(activation, (loss, captured, sum of squares)) of one simulated beat, without a gradient."""
     theta = problem.prior.at(white)
-    activation, records = simulated(theta, problem, placed)
-    return activation, summed(theta, problem, placed, activation, records)
+    solved, records = simulated(theta, problem, placed)
+    return solved.activation, summed(theta, problem, placed, solved, records)
 
 
 @eqx.filter_jit
@@ -105,8 +107,8 @@ def curvature_product(v: Theta, white: Theta, problem: Problem, placed: PlacedMa
 
     def values(white: Theta, problem: Problem):
         theta = problem.prior.at(white)
-        activation, records = simulated(theta, problem, placed)
-        return predicted(theta, problem, placed, placed.arrival(activation), records)
+        solved, records = simulated(theta, problem, placed)
+        return predicted(theta, problem, placed, placed.arrival(solved.activation), records)
 
     there, along = jax.jvp(lambda w: values(w, forward), (white,), (v,))
     theta = problem.prior.at(white)

@@ -44,8 +44,9 @@ def predict(
     of_map = None if isinstance(what, Stimulus) else what
     one, lat = twin.beat(what), wave.activation
     time = np.asarray(lat, np.float64)
+    starts, _ = one.starts()
     paths = rays(
-        twin.mesh, np.asarray(twin.diffusivity(theta)), time, one.sources(), np.asarray(twin.space.gradients)
+        twin.mesh, np.asarray(twin.diffusivity(theta)), time, starts, np.asarray(twin.space.gradients)
     )
     cell, direction = jnp.asarray(paths.cell), jnp.asarray(paths.slope, lat.dtype)
     slower = -np.asarray(_faster(theta, drawn, twin, cell, direction), np.float64)

@@ -24,8 +24,8 @@ class LogPosterior(eqx.Module):
     def __call__(self, theta: Theta) -> Float[Array, ""]:
         total = self.problem.prior.energy(self.problem.prior.white(theta))
         for one in self.placed:
-            activation, records = simulated(theta, self.problem, one)
-            total = total + summed(theta, self.problem, one, activation, records)[0]
+            solved, records = simulated(theta, self.problem, one)
+            total = total + summed(theta, self.problem, one, solved, records)[0]
         return -total
 
 

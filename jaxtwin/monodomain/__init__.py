@@ -1,18 +1,25 @@
 """Cells, space and time: the monodomain equation, forward and backward."""
 
 from .adjoint import AbstractAdjoint, Checkpointed, ForwardMode
+from .cause import why_silent
 from .conductivity import diffusion_tensor, magnitude, turned_tensor
 from .eikonal import Rays, eikonal, rays
 from .parallel import simulate_batch, simulate_split
+from .protocol import beats, burst, decremental, s1s2, train
 from .recorder import AbstractRecorder, Step
-from .simulate import Solution, Times, simulate, simulate_in_parts, spectral_bound
+from .result import MESSAGES, Result
+from .simulate import Solution, simulate, simulate_in_parts
 from .stepper import AbstractStepper, RungeKuttaChebyshev, State
 from .stimulus import AbstractStimulus, Stimulus, in_regions, in_sphere, pulse
-from .tissue import Tissue
+from .storage import read_state, write_state
+from .times import Times
+from .tissue import Tissue, spectral_bound
 
 __all__ = [
-    "AbstractAdjoint", "AbstractRecorder", "AbstractStepper", "AbstractStimulus", "Checkpointed",
-    "ForwardMode", "Rays", "RungeKuttaChebyshev", "Solution", "State", "Step", "Stimulus", "Times",
-    "Tissue", "diffusion_tensor", "eikonal", "in_regions", "in_sphere", "magnitude", "pulse", "rays",
-    "simulate", "simulate_batch", "simulate_in_parts", "simulate_split", "spectral_bound", "turned_tensor",
+    "MESSAGES", "AbstractAdjoint", "AbstractRecorder", "AbstractStepper", "AbstractStimulus",
+    "Checkpointed", "ForwardMode", "Rays", "Result", "RungeKuttaChebyshev", "Solution", "State", "Step",
+    "Stimulus", "Times", "Tissue", "beats", "burst", "decremental", "diffusion_tensor", "eikonal",
+    "in_regions", "in_sphere", "magnitude", "pulse", "rays", "read_state", "s1s2", "simulate",
+    "simulate_batch", "simulate_in_parts", "simulate_split", "spectral_bound", "train", "turned_tensor",
+    "why_silent", "write_state",
 ]  # fmt: skip

@@ -66,9 +66,8 @@ class Checkpointed(AbstractAdjoint):
     def block(self, march: March, state: State, memory: Memory, steps: int) -> int:
         """Steps per block."""
         start = nbytes(state)
-        # gate, diffusion, drive, and the argument of each product
-        arrays = len(march.rows()) + 3
-        inside = arrays * nbytes(state.u)
+        # see `Trail`: the gates, diffusion and drive, and the argument of each product
+        inside = nbytes(state.gates) + (2 + len(march.rows())) * nbytes(state.u)
         lengths = divisors(steps)
         need = {k: k * inside + (steps // k if k < steps else 0) * start for k in lengths}
         fitting = [k for k in lengths if need[k] <= self.memory]
@@ -118,7 +117,7 @@ def _store(march: March, state, memory, first, trails: Trail):
         )
         return (after, memory, trails), emitted
 
-    places = jnp.arange(trails.gate.shape[0])
+    places = jnp.arange(trails.drive.shape[0])
     (state, memory, trails), emitted = jax.lax.scan(step, (state, memory, trails), places)
     return state, memory, emitted, trails
 
@@ -150,7 +149,7 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
 
     def back(carry, trails, emitted_bar, start):
         """The transposes of the steps of a block from step `start`, the last one first."""
-        places = jnp.arange(trails.gate.shape[0])
+        places = jnp.arange(trails.drive.shape[0])
 
         def step(carry, scanned):
             after, state_bar, memory_bar, drive_bar, w_bar, edges_bar = carry
@@ -185,7 +184,7 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
     # a node that is borrowed from another device has the cotangent that it has there
     state_bar, memory_bar = jax.tree.map(march.diffusion.layout.shared, (state_bar, memory_bar))
     zeros = jax.tree.map(jnp.zeros_like, wanted)
-    last = State(after.u, after.gate, after.diffusion)
+    last = State(after.u, after.gates, after.diffusion)
     carry = last, state_bar, memory_bar, jnp.zeros_like(march.mass), zeros, march.diffusion.no_products()
     if block == steps:
         carry = back(carry, trail, emitted_bar, first)

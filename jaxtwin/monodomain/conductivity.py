@@ -1,10 +1,15 @@
 """From conduction along and across the fibres to the diffusion tensor."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._results import InputError
 from .._types import Parameter
+from ..cells import known
+
+ROUNDING = 1e-5  # of a principal minor, relative to the largest entry
 
 
 def diffusion_tensor(
@@ -72,3 +77,39 @@ def magnitude(stretch: Parameter, shear: Parameter) -> Float[Array, "..."]:
     square = jnp.asarray(stretch**2 + shear**2)
     positive = square > 0.0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
+
+
+@eqx.filter_jit
+def _least_minor(tensor: Float[Array, "... dim dim"]) -> Float[Array, "..."]:
+    """The least principal minor of each tensor, relative to its largest entry, and less than 0 where it is
+    not symmetric."""
+    scale = jnp.abs(tensor).max(axis=(-2, -1))
+    d = tensor / jnp.where(scale > 0.0, scale, 1.0)[..., None, None]
+    dim = d.shape[-1]
+    minors = [d[..., i, i] for i in range(dim)]
+    minors += [d[..., i, i] * d[..., j, j] - d[..., i, j] ** 2 for i in range(dim) for j in range(i + 1, dim)]
+    if dim == 3:
+        minors.append(jnp.linalg.det(d))
+    skew = jnp.abs(d - jnp.swapaxes(d, -2, -1)).max(axis=(-2, -1))
+    return jnp.stack([*minors, -skew]).min(axis=0)
+
+
+def check_diffusivity(tensor: Float[Array, "... dim dim"]) -> None:
+    """Raises `InputError` for a diffusion tensor that is not finite, symmetric and positive semidefinite.
+
+    Not inside traced functions, where its values are unknown.
+    """
+    if known(tensor) is None:
+        return
+    least = np.asarray(_least_minor(tensor))
+    bad = ~(least >= -ROUNDING)
+    if bad.any():
+        first = int(bad.reshape(-1, bad.shape[-1]).any(axis=0).argmax())
+        worst = np.asarray(tensor, np.float64).reshape(-1, *tensor.shape[-3:])[:, first]
+        finite = np.isfinite(worst).all()
+        raise InputError(
+            f"a diffusivity that is {'not symmetric and positive' if finite else 'not finite'}"
+            f" in {int(bad.sum())} cells, first in cell {first}: {np.round(worst[0], 6).tolist()} mm2/ms",
+            "symmetric positive definite tensors; 0 where tissue does not conduct",
+            "Correct the conductivity there",
+        )

@@ -6,8 +6,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
+from .._types import nodal
 from ..cells import AbstractIonicModel
 from ..fem import EdgeOperator
 from .recorder import AbstractRecorder, Step
@@ -35,18 +36,18 @@ def added(first, second):
 class Trail(eqx.Module):
     """What the transpose of a step needs of it.
 
-    `gate`, `diffusion`: of the state before the step. `drive`: see `March.drive`. `arguments`: u at the start
-    of the step, then those of all products but the last, which is the new u.
+    `gates`, `diffusion`: of the state before the step. `drive`: see `March.drive`. `arguments`: u at the
+    start of the step, then those of all products but the last, which is the new u.
     """
 
-    gate: Float[Array, " nodes"]
-    diffusion: Float[Array, " nodes"]
-    drive: Float[Array, " nodes"]
-    arguments: tuple[Float[Array, " nodes"], ...]
+    gates: PyTree[Float[Array, " nodes"]] = nodal()
+    diffusion: Float[Array, " nodes"] = nodal()
+    drive: Float[Array, " nodes"] = nodal()
+    arguments: tuple[Float[Array, " nodes"], ...] = nodal()
 
     def before(self) -> State:
         """The state at the start of the step."""
-        return State(self.arguments[0], self.gate, self.diffusion)
+        return State(self.arguments[0], self.gates, self.diffusion)
 
 
 class March(eqx.Module):
@@ -103,32 +104,41 @@ class March(eqx.Module):
 
     def stage(self, product, ionic: AbstractIonicModel, entry: Entry, drive, y, y_before, row):
         """The argument of the next product, from this one's; node by node. See `AbstractStepper`."""
-        rest = ionic.reaction(y, entry.gate) + drive if row[4] else None
+        rest = ionic.reaction(y, entry.gates) + drive if row[4] else None
         return weighted(row, (entry.start, y, y_before, product, rest, entry.rate))
 
-    def stage_transpose(self, product, ionic: AbstractIonicModel, gate, y, q, q_later, row, later):
+    def stage_transpose(self, product, ionic: AbstractIonicModel, gates, y, q, q_later, row, later):
         """What flows into the argument y of a product: through the product of q, through y itself in the
         same stage, and, weighted with `later`, through the stage after that; node by node."""
         own = row[1] * q
         if row[4]:
-            own = own + row[4] * jax.grad(lambda y: jnp.sum(ionic.reaction(y, gate)))(y) * q
+            own = own + row[4] * jax.grad(lambda y: jnp.sum(ionic.reaction(y, gates)))(y) * q
         return weighted((later, row[3], 1.0), (q_later, product, own))
 
     def slopes(self, ionic: AbstractIonicModel, drive, *states: State) -> tuple[Array, ...]:
-        """du/dt of the states at the ends of a step, 1/ms; node by node."""
-        return tuple(s.diffusion + ionic.reaction(s.u, s.gate) + drive for s in states)
+        """du/dt of the states at the ends of a step; node by node."""
+        return tuple(s.diffusion + ionic.reaction(s.u, s.gates) + drive for s in states)
+
+    def ends(self, before: State, after: State, slopes: tuple[Array, ...]) -> tuple[Any, ...]:
+        """What a recorder sees of the ends of a step, as in `Step`."""
+        return before.u, after.u, *slopes, after.diffusion, after.gates
 
     def leave(self, ionic: AbstractIonicModel, state: State, drive, y, product, recorders, memory, time):
         """The state at the end of a step, and what the recorders remember; node by node."""
-        gate = ionic.relax(state.gate, state.u, y, self.dt)
+        gates = ionic.relax(state.gates, state.u, y, self.dt)
         ahead = None if self.dispersion is None else 1.5 * product - 0.5 * state.diffusion
-        after = State(y, gate, product, ahead)
-        step = Step(time, self.dt, state.u, y, *self.slopes(ionic, drive, state, after))
+        after = State(y, gates, product, ahead)
+        step = self.seen(time, *self.ends(state, after, self.slopes(ionic, drive, state, after)))
         return after, tuple(r.update(m, step) for r, m in zip(recorders, memory, strict=True))
 
+    def seen(self, time, *ends) -> Step:
+        """The step from `time` as recorders see it; `ends`: see there."""
+        ionic = self.reaction.ionic
+        return Step(time, self.dt, *ends, threshold=ionic.threshold, recovery=ionic.recovery)
+
     def emit(self, time, *ends) -> tuple[Any, ...]:
-        """What the recorders emit; `ends`: as in `Step`."""
-        return tuple(r.emit(Step(time, self.dt, *ends)) for r in self.recorders)
+        """What the recorders emit."""
+        return tuple(r.emit(self.seen(time, *ends)) for r in self.recorders)
 
     def forward(self, state: State, memory: Memory, index):
         """One step. Returns the new state and memory, what was emitted, and the trail.
@@ -146,8 +156,8 @@ class March(eqx.Module):
         *arguments, y, product = arguments
         time = self.time(index)
         after, memory = each(self.leave, ionic, state, drive, y, product, self.recorders, memory, time)
-        emitted = self.emit(time, state.u, y, *each(self.slopes, ionic, drive, state, after))
-        return after, memory, emitted, Trail(state.gate, state.diffusion, drive, tuple(arguments))
+        emitted = self.emit(time, *self.ends(state, after, each(self.slopes, ionic, drive, state, after)))
+        return after, memory, emitted, Trail(state.gates, state.diffusion, drive, tuple(arguments))
 
     def backward(self, wanted, fixed, index, trail: Trail, after, memory, cotangents):
         """The transpose of `forward` at a known step.
@@ -171,14 +181,16 @@ class March(eqx.Module):
 
         time, drive, ends_bar = self.time(index), trail.drive, None
         if jax.tree.leaves(emitted_bar):
-            slopes = each(self.slopes, self.reaction.ionic, drive, state, after)
-            (*ends_bar,) = jax.vjp(partial(self.emit, time), state.u, after.u, *slopes)[1](emitted_bar)
+            ends = self.ends(state, after, each(self.slopes, self.reaction.ionic, drive, state, after))
+            ends_bar = jax.vjp(partial(self.emit, time), *ends)[1](emitted_bar)
 
         def leave_transpose(wanted, fixed, state, drive, y, product, recorders, memory, bars, mass):
             def leave(wanted, state, drive, y, product, memory):
                 cell = ionic(wanted, fixed)
                 after, memory = self.leave(cell, state, drive, y, product, recorders, memory, time)
-                ends = None if ends_bar is None else [state.u, y, *self.slopes(cell, drive, state, after)]
+                ends = None
+                if ends_bar is not None:
+                    ends = self.ends(state, after, self.slopes(cell, drive, state, after))
                 return after, memory, ends
 
             _, transpose = jax.vjp(leave, wanted, state, drive, y, product, memory)
@@ -193,13 +205,13 @@ class March(eqx.Module):
         def enter(wanted, fixed, state, drive):
             return self.stepper.enter(ionic(wanted, fixed), state, drive, self.dt)
 
-        gate = each(lambda *known: enter(*known)[0].gate, wanted, fixed, state, drive)
+        gates = each(lambda *known: enter(*known)[0].gates, wanted, fixed, state, drive)
         # the argument of a stage also feeds the stage after the next one, and the last is the new u itself
         chain, laters = [q_second, q], [*(row[2] for row in rows[1:]), 1.0]
         for row, later, y in zip(rows[::-1], laters[::-1], ys[::-1], strict=True):
             q_later, q = chain[-2:]
             stage = partial(self.stage_transpose, row=row, later=later)
-            chain.append(self.diffusion.then(stage, q, self.reaction.ionic, gate, y, q, q_later))
+            chain.append(self.diffusion.then(stage, q, self.reaction.ionic, gates, y, q, q_later))
         *qs, q_first = chain[1:]
         qs = qs[::-1]
         # what does not feed the next stage is summed over the stages in one pass over memory; without the
@@ -207,17 +219,17 @@ class March(eqx.Module):
         qs, ys = jax.lax.optimization_barrier((qs, ys))
         edges_bar = self.diffusion.edge_products([-row[3] for row in rows], qs, ys)
 
-        def entry_bar(wanted, fixed, gate, ys, qs, mass):
+        def entry_bar(wanted, fixed, gates, ys, qs, mass):
             """The cotangents of the entry, and of the drive in the stages."""
             parts = [(row[4], y, q) for row, y, q in zip(rows, ys, qs, strict=True) if row[4]]
             _, transpose = jax.vjp(
-                lambda w, gate: [ionic(w, fixed).reaction(y, gate) for _, y, _ in parts], wanted, gate
+                lambda w, gates: [ionic(w, fixed).reaction(y, gates) for _, y, _ in parts], wanted, gates
             )
-            w_more, gate_bar = transpose([weight * mass * q for weight, _, q in parts])
+            w_more, gates_bar = transpose([weight * mass * q for weight, _, q in parts])
             start, drive, rate = (mass * weighted([row[k] for row in rows], qs) for k in (0, 4, 5))
-            return w_more, Entry(start, rate, gate_bar), drive
+            return w_more, Entry(start, rate, gates_bar), drive
 
-        w_stages, into_entry, drive_bar = each(entry_bar, wanted, fixed, gate, ys, qs, self.mass)
+        w_stages, into_entry, drive_bar = each(entry_bar, wanted, fixed, gates, ys, qs, self.mass)
 
         def enter_transpose(
             wanted, fixed, state, drive, into, q_first, q_second, mass, state_bar, drives_bar

@@ -6,13 +6,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh as Devices
 from jax.sharding import NamedSharding, PartitionSpec
+from jaxtyping import Array
 
 from .._results import InputError
+from .._types import nodal_leaves
 from ..fem import Partition, diffusion_operator
 from .adjoint import AbstractAdjoint, Checkpointed
+from .conductivity import check_diffusivity
 from .recorder import AbstractRecorder
-from .simulate import Solution, Times, begin, march_of, simulate, solution_of, with_stages
-from .stepper import AbstractStepper, RungeKuttaChebyshev, State
+from .result import result_of
+from .simulate import Solution, begin, march_of, simulate, solution_of, with_stages
+from .stepper import AbstractStepper, RungeKuttaChebyshev
+from .times import Times
 from .tissue import Tissue
 
 
@@ -60,6 +65,7 @@ def simulate_batch(
             "a multiple of the number of devices",
             "Pad the batch",
         )
+    check_diffusivity(tissues.diffusivity)
     stepper = stepper or RungeKuttaChebyshev()
     if stepper.stages is None:
         differ = count if set(batched) - {"stimulus"} else 1
@@ -114,35 +120,55 @@ def simulate_split(
 
     `split`: from `jaxtwin.fem.partition(mesh, tissue.space, parts)`. Each product of a stage sends the values
     at the borders of the parts to the others. Recorders are those whose records are arrays with the nodes
-    last. Durations of a stimulus are not differentiated here. `devices`: all where None; with
-    `jax.distributed` those of all processes, each of which calls this with the same arguments and gets the
-    whole solution.
+    last. What all nodes share, a table or the duration of a stimulus, is not differentiated here. `devices`:
+    all where None; with `jax.distributed` those of all processes, each of which calls this with the same
+    arguments and gets the whole solution.
     """
     chosen = _devices(devices, split.parts)
     stepper = with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt)
     return _split(split, tissue, times, stepper, recorders, adjoint or Checkpointed(), tuple(chosen.tolist()))
 
 
+@jax.custom_jvp
+def _not_differentiated(shared: Array) -> Array:
+    """What all nodes share: each part would count its derivative at the nodes that it borrows once more."""
+    return shared
+
+
+@_not_differentiated.defjvp
+def _(primals, tangents):
+    raise InputError(
+        "a derivative by a number or table that all nodes share, of a mesh in parts",
+        "one by the diffusivity or by a field over the nodes", "Use `simulate`, or a field over the nodes",
+    )  # fmt: skip
+
+
 @eqx.filter_jit
 def _split(split: Partition, tissue: Tissue, times, stepper, recorders, adjoint, devices) -> Solution:
     grid = Devices(np.asarray(devices), ("parts",))
-    count = tissue.space.nodes
-
-    def at_nodes(leaf):
-        return eqx.is_array(leaf) and leaf.shape[-1:] == (count,)
+    march_of(tissue, stepper, times, recorders)  # checks the fields of the whole mesh
 
     def dealt(leaf):
         return jnp.moveaxis(leaf[..., split.nodes], -2, 0)
 
-    local = tissue.ionic, tissue.stimulus
-    fields, rest = eqx.partition(local, at_nodes)
-    numbers, static = eqx.partition(rest, eqx.is_array)
+    def everywhere(leaf):
+        """A number as a field, whose derivative can be counted where a part counts."""
+        return jnp.broadcast_to(leaf, (tissue.space.nodes,))
+
+    local = tissue.ionic, tissue.stimulus, recorders
+    marks = [marked for _, _, marked in nodal_leaves(local, numbers=True)]
+    at_nodes = jax.tree.unflatten(jax.tree.structure(local), marks)
+    fields, rest = eqx.partition(
+        local, jax.tree.map(lambda mark, leaf: mark and eqx.is_array(leaf), at_nodes, local)
+    )
+    fields = jax.tree.map(lambda leaf: everywhere(leaf) if leaf.ndim == 0 else leaf, fields)
+    shared, static = eqx.partition(rest, eqx.is_array)
     arrays, form = eqx.partition(split.spaces, eqx.is_array)
     parts = (
         arrays, split.own_nodes, split.own_edges, tissue.diffusivity[split.cells], jax.tree.map(dealt, fields)
     )  # fmt: skip
 
-    def run(parts, numbers):
+    def run(parts, shared):
         arrays, own_nodes, own_edges, tensor, fields = jax.tree.map(lambda leaf: leaf[0], parts)
 
         def counted(leaf, mask):
@@ -150,20 +176,24 @@ def _split(split: Partition, tissue: Tissue, times, stepper, recorders, adjoint,
             return jnp.where(mask, leaf, jax.lax.stop_gradient(leaf))
 
         def over_nodes(leaf):
-            return counted(leaf, own_nodes) if leaf.ndim < 2 else counted(leaf, own_nodes[None])
+            return counted(leaf, own_nodes.reshape((1,) * (leaf.ndim - 1) + own_nodes.shape))
 
         space = eqx.combine(arrays, form)
-        scalars = jax.tree.map(
-            lambda leaf: over_nodes(jnp.broadcast_to(leaf, own_nodes.shape)) if leaf.ndim == 0 else leaf,
-            numbers,
+        ionic, stimulus, watching = eqx.combine(
+            jax.tree.map(over_nodes, fields), jax.tree.map(_not_differentiated, shared), static
         )
-        ionic, stimulus = eqx.combine(jax.tree.map(over_nodes, fields), scalars, static)
-        march = march_of(Tissue(space, ionic, tensor, stimulus), stepper, times, recorders)
+        march = march_of(Tissue(space, ionic, tensor, stimulus), stepper, times, watching)
         of_edges = counted(diffusion_operator(space, tensor).of_edges, own_edges)
         march = eqx.tree_at(lambda m: m.diffusion, march, march.diffusion.with_edges(of_edges))
         state, memory = begin(march, None)
         state, memory, emitted = adjoint.run(march, state, memory, jnp.asarray(0), times.steps)
-        solution = solution_of(recorders, state, memory, emitted, times.dt)
+        solution = solution_of(march, state, memory, emitted)
+        for recorder, record in zip(recorders, solution.records, strict=True):
+            if any(jnp.shape(leaf)[-1:] != own_nodes.shape for leaf in jax.tree.leaves(record)):
+                raise InputError(
+                    f"{type(recorder).__name__} on a mesh in parts", "recorders of a value for each node",
+                    "Use `simulate`, or leave this recorder out",
+                )  # fmt: skip
         return jax.tree.map(lambda leaf: leaf[None], (solution.state, solution.records))
 
     whole = jax.shard_map(
@@ -175,6 +205,5 @@ def _split(split: Partition, tissue: Tissue, times, stepper, recorders, adjoint,
         flat = jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], -1)
         return jax.lax.with_sharding_constraint(flat[..., split.place], NamedSharding(grid, PartitionSpec()))
 
-    state, records = jax.tree.map(collected, whole(parts, numbers))
-    peak = jnp.max(jnp.abs(jax.lax.stop_gradient(state.u)))
-    return Solution(State(state.u, state.gate, state.diffusion, state.ahead), records, peak)
+    state, records = jax.tree.map(collected, whole(parts, shared))
+    return Solution(state, records, result_of(tissue.ionic, recorders, state.u, records))

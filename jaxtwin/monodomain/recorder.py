@@ -4,13 +4,17 @@ from abc import abstractmethod
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
 
 class Step(eqx.Module):
     """One step of the solver as a recorder sees it: u linear or cubic between two times.
 
-    `time`: its start, ms; `dt`, ms; u and du/dt (1/ms) at both ends, (nodes,).
+    - `time`: its start, ms; `dt`, ms; u and du/dt at both ends, (nodes,), in the unit of the cell model.
+    - `diffusion`: A u, the discrete div(D grad u), at its end, (nodes,), in the unit of u per ms. `gates`:
+      the other states of the cells there. A signal that is linear in A u, as an electrogram is, needs
+      geometry alone, and its derivative by the diffusivity flows through A u.
+    - `threshold`, `recovery`: u at which a cell of this model counts as activated, and as repolarised.
     """
 
     time: Float[Array, ""]
@@ -19,6 +23,10 @@ class Step(eqx.Module):
     after: Float[Array, " nodes"]
     slope_before: Float[Array, " nodes"]
     slope_after: Float[Array, " nodes"]
+    diffusion: Float[Array, " nodes"]
+    gates: PyTree[Float[Array, " nodes"]]
+    threshold: float = eqx.field(static=True)
+    recovery: float = eqx.field(static=True)
 
 
 class AbstractRecorder(eqx.Module):
@@ -26,8 +34,9 @@ class AbstractRecorder(eqx.Module):
 
     What a recorder remembers is carried through the solve: keep it to a few numbers per node. A value
     per step and point is better emitted: `emit` is called once a step and its results are stacked and
-    handed to `read`. `update` acts node by node, on any run of the nodes, which stand last in its arrays;
-    `emit` gets all nodes and may mix them.
+    handed to `read`. `update` acts node by node, on any run of the nodes: all that it remembers
+    are arrays with the nodes last, and its own fields with arrays over the nodes are `nodal`. `emit` gets all
+    nodes and may mix them.
 
     `update` must be idempotent: given the memory at the end of the solve and an earlier step, it does to
     that step's contribution what it did then (a place taken by that step is taken again, a sum does not
@@ -45,6 +54,10 @@ class AbstractRecorder(eqx.Module):
     @abstractmethod
     def emit(self, step: Step) -> Any:
         """What this step adds to the record, or None."""
+
+    def activated(self, record: Any) -> Bool[Array, ""] | None:
+        """Whether any node was activated, by its record; None where that does not tell."""
+        return None
 
     @abstractmethod
     def read(self, memory: Any, emitted: Any, dt: float) -> Any:

@@ -1,62 +1,44 @@
 """The solve."""
 
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.core
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Int
 
-from .._results import InputError, SolveError
+from .._results import InputError, SilentWarning, SolveError
+from .._types import nodal_leaves
 from ..fem import diffusion_operator, dispersion_operator
 from .adjoint import AbstractAdjoint, Checkpointed, ForwardMode
+from .cause import why_diverged, why_silent
+from .conductivity import check_diffusivity
 from .march import March
 from .recorder import AbstractRecorder
+from .result import Result, result_of
 from .stepper import AbstractStepper, Reaction, RungeKuttaChebyshev, State, initial_state
-from .tissue import Tissue
-
-
-class Times(eqx.Module):
-    """The grid in time: from `start` to `stop` in steps of `dt`, ms; static, because it is the program."""
-
-    stop: float = eqx.field(static=True)
-    dt: float = eqx.field(static=True, default=0.2)
-    start: float = eqx.field(static=True, default=0.0)
-
-    def __check_init__(self):
-        if not (
-            np.isfinite([self.start, self.stop, self.dt]).all() and self.dt > 0 and self.stop > self.start
-        ):
-            raise InputError(
-                f"times from {self.start} to {self.stop} ms in steps of {self.dt} ms",
-                "a positive step and an end after the start", "Correct the times",
-            )  # fmt: skip
-
-    @property
-    def steps(self) -> int:
-        """Number of steps; the last one may end after `stop` by less than a step."""
-        return max(1, int(np.ceil((self.stop - self.start) / self.dt - 1e-6)))
+from .times import Times
+from .tissue import Tissue, spectral_bound
 
 
 class Solution(eqx.Module):
-    """The state at the end, the records, and the largest |u| there (NaN or huge: the solve diverged)."""
+    """The state at the end, what each recorder recorded, and how the solve ended (see `Result`)."""
 
     state: State
     records: tuple[Any, ...]
-    peak: Float[Array, ""]
-
-
-@eqx.filter_jit
-def spectral_bound(tissue: Tissue) -> Float[Array, ""]:
-    """Bound of the spectrum of diffusion and reaction together, 1/ms: what limits an explicit step."""
-    return diffusion_operator(tissue.space, tissue.diffusivity).spectral_bound() + tissue.ionic.stiffness()
+    result: Int[Array, ""]
 
 
 def with_stages(stepper: AbstractStepper, tissue: Tissue, dt: float) -> AbstractStepper:
-    """The stepper with the number of stages that the tissue needs, where it has none."""
+    """The stepper with the number of stages that the tissue needs, where it has none.
+
+    Raises `InputError` for a diffusivity that is no conductivity of a tissue.
+    """
+    check_diffusivity(tissue.diffusivity)
     if stepper.stages is not None:
         return stepper
     try:
@@ -67,16 +49,14 @@ def with_stages(stepper: AbstractStepper, tissue: Tissue, dt: float) -> Abstract
             "a number chosen for the fastest tissue that can occur",
             "Call `stepper.with_stages(spectral_bound(fastest_tissue), dt)` before `jax.jit` or `jax.grad`",
         ) from None
-    if not np.isfinite(bound):
-        raise InputError(
-            "a diffusivity that is not finite", "finite values in mm2/ms", "Check the conductivity"
-        )
     return stepper.with_stages(bound, dt)
 
 
 def march_of(tissue: Tissue, stepper: AbstractStepper, times: Times, recorders) -> March:
     """Operators and cells of a tissue, on the grid in time."""
     space = tissue.space
+    for what in (tissue.ionic, tissue.stimulus, *recorders):
+        check_nodal(what, space.nodes)
     share = space.consistent_mass
     return March(
         diffusion_operator(space, tissue.diffusivity),
@@ -86,23 +66,43 @@ def march_of(tissue: Tissue, stepper: AbstractStepper, times: Times, recorders) 
     )  # fmt: skip
 
 
+def check_nodal(what: eqx.Module, nodes: int) -> None:
+    """Raises `InputError` where a field over the nodes is one over another number of them."""
+    for place, leaf, at_nodes in nodal_leaves(what):
+        if at_nodes and leaf.shape[-1] != nodes:
+            raise InputError(
+                f"{type(what).__name__}{place} of shape {leaf.shape} on a mesh of {nodes} nodes",
+                "a number, or one value for each node", "Make the field for this mesh",
+            )  # fmt: skip
+
+
 def begin(march: March, state: State | None):
     """The state and memory before the first step."""
     if state is None:
         state = initial_state(march.reaction.ionic, march.mass.shape[0], march.mass.dtype)
     # a state may come from a solve on another blend
     if march.dispersion is None:
-        state = State(state.u, state.gate, state.diffusion)
+        state = replace(state, ahead=None)
     elif state.ahead is None:
-        state = State(state.u, state.gate, state.diffusion, state.diffusion)
-    return state, tuple(r.init(state.u) for r in march.recorders)
+        state = replace(state, ahead=state.diffusion)
+    memory = tuple(r.init(state.u) for r in march.recorders)
+    for recorder, remembered in zip(march.recorders, memory, strict=True):
+        for _, leaf, at_nodes in nodal_leaves(remembered):
+            if not at_nodes or leaf.shape[-1:] != state.u.shape:
+                raise InputError(
+                    f"{type(recorder).__name__}, which remembers an array of shape {jnp.shape(leaf)}",
+                    f"memory with the {state.u.size} nodes as the last axis",
+                    "Return a number that belongs to no node from `emit`, and add it up in `read`",
+                )  # fmt: skip
+    return state, memory
 
 
 @eqx.filter_jit
-def solution_of(recorders, state, memory, emitted, dt: float) -> Solution:
-    """What the recorders read, and the state."""
-    records = tuple(r.read(m, e, dt) for r, m, e in zip(recorders, memory, emitted, strict=True))
-    return Solution(state, records, jnp.max(jnp.abs(jax.lax.stop_gradient(state.u))))
+def solution_of(march: March, state: State, memory, emitted) -> Solution:
+    """The state, what the recorders read, and how the solve ended."""
+    each = zip(march.recorders, memory, emitted, strict=True)
+    records = tuple(recorder.read(m, e, march.dt) for recorder, m, e in each)
+    return Solution(state, records, result_of(march.reaction.ionic, march.recorders, state.u, records))
 
 
 @eqx.filter_jit
@@ -110,7 +110,7 @@ def _simulate(tissue, stepper, times: Times, recorders, state, adjoint: Abstract
     march = march_of(tissue, stepper, times, recorders)
     state, memory = begin(march, state)
     state, memory, emitted = adjoint.run(march, state, memory, jnp.asarray(0), times.steps)
-    return solution_of(recorders, state, memory, emitted, times.dt)
+    return solution_of(march, state, memory, emitted)
 
 
 def simulate(
@@ -127,13 +127,19 @@ def simulate(
 
     `recorders` say what is kept. `adjoint` says how the solve is differentiated: `Checkpointed()`
     (default; reverse mode) or `ForwardMode()`. Inside a traced function give `stepper` its number of
-    stages first. Raises `SolveError` if the solve diverged (not inside traced functions, and not with
-    `throw=False`: look at `Solution.peak`).
+    stages first.
+
+    **Raises:** `InputError` for a diffusivity that is not positive semidefinite, `SolveError` if the solve
+    diverged, and the warning `SilentWarning` if recorders of activation saw none: each names the cause.
+    Inside traced functions and with `throw=False` nothing is raised by a solve: look at `Solution.result`.
     """
     stepper = with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt)
     solution = _simulate(tissue, stepper, times, recorders, state, adjoint or Checkpointed())
-    if throw and not isinstance(solution.state.u, jax.core.Tracer):
-        _check(solution.state, times.stop)
+    if throw and not isinstance(solution.result, jax.core.Tracer):
+        if solution.result == Result.DIVERGED:
+            raise SolveError(why_diverged(tissue, stepper, times, solution.state.u, times.stop))
+        if solution.result == Result.SILENT:
+            warnings.warn(why_silent(tissue, times), SilentWarning, stacklevel=2)
     return solution
 
 
@@ -163,18 +169,7 @@ def simulate_in_parts(
         steps = min(every, times.steps - first)
         state, memory, emitted = _advance(march, state, memory, jnp.asarray(first), steps)
         time = times.start + (first + steps) * times.dt
-        _check(state, time)
-        yield time, solution_of(recorders, state, memory, emitted, times.dt)
-
-
-def _check(state: State, time: float) -> None:
-    u = np.asarray(state.u)
-    size = np.where(np.isfinite(u), np.abs(u), np.inf)
-    if size.max() > 5.0:
-        bad = int(size.argmax())
-        raise SolveError(
-            f"The solve diverged before {time:g} ms: u = {u[bad]:.3g} at node {bad} where values between 0 "
-            f"and 1 are expected ({(size > 5.0).sum()} nodes in all). The step is too long for this mesh and "
-            "conductivity, or a parameter is out of range: shorten the step, or leave the number of stages "
-            "to be chosen."
-        )
+        solution = solution_of(march, state, memory, emitted)
+        if solution.result == Result.DIVERGED:
+            raise SolveError(why_diverged(tissue, march.stepper, times, state.u, time))
+        yield time, solution

@@ -4,11 +4,13 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from .._results import InputError
+from .._types import nodal
 from ..cells import AbstractIonicModel
 from .stimulus import AbstractStimulus
 
@@ -16,15 +18,18 @@ MAX_STAGES = 100  # each is compiled on its own
 
 
 class State(eqx.Module):
-    """u and the gate at the nodes, and the diffusion A u, which the next step needs first.
+    """The state of the tissue, all of it at the nodes.
 
-    `ahead`: A u extrapolated to the middle of the next step, where the space blends mass matrices; else None.
+    - `u`: in the unit of the cell model. `gates`: its other states, a PyTree of (nodes,) arrays as the model
+      has it: one array, forty, or none.
+    - `diffusion`: A u, which the next step needs first.
+    - `ahead`: A u extrapolated to the middle of the next step, where the space blends mass matrices, or None.
     """
 
-    u: Float[Array, " nodes"]
-    gate: Float[Array, " nodes"]
-    diffusion: Float[Array, " nodes"]
-    ahead: Float[Array, " nodes"] | None = None
+    u: Float[Array, " nodes"] = nodal()
+    gates: PyTree[Float[Array, " nodes"]] = nodal()
+    diffusion: Float[Array, " nodes"] = nodal()
+    ahead: Float[Array, " nodes"] | None = nodal(default=None)
 
 
 class Reaction(eqx.Module):
@@ -37,16 +42,16 @@ class Reaction(eqx.Module):
 class Entry(eqx.Module):
     """What a step fixes before its first stage."""
 
-    start: Float[Array, " nodes"]
-    rate: Float[Array, " nodes"]
-    gate: Float[Array, " nodes"]
+    start: Float[Array, " nodes"] = nodal()
+    rate: Float[Array, " nodes"] = nodal()
+    gates: PyTree[Float[Array, " nodes"]] = nodal()
 
 
 class AbstractStepper(eqx.Module):
     """A step as a chain of stages with one diffusion product in each.
 
-    The drive J is constant in the step. `enter` fixes Y_0, the rate F_0 there and the gate h of the step, and
-    returns Y_1; then, with a row r of coefficients for each,
+    The drive J is constant in the step. `enter` fixes Y_0, the rate F_0 there and the gates h of the step,
+    and returns Y_1; then, with a row r of coefficients for each,
 
         Y_j = r_0 Y_0 + r_1 Y_j-1 + r_2 Y_j-2 + r_3 A Y_j-1 + r_4 (reaction(Y_j-1, h) + J) + r_5 F_0,
 
@@ -75,12 +80,12 @@ class AbstractStepper(eqx.Module):
 
 
 class RungeKuttaChebyshev(AbstractStepper):
-    """Runge-Kutta-Chebyshev of second order with a centred event-consistent gate.
+    """Runge-Kutta-Chebyshev of second order with centred gates.
 
     u runs through s stages of the damped Chebyshev recursion (Sommeijer, Shampine, Verwer 1997,
     doi 10.1016/S0377-0427(97)00219-7; damping 2/13), stable for dt lambda <= 0.65 (s^2 - 1) or so, with
-    the gate frozen at the middle of the step; the gate at the middle comes from u continued with its
-    present slope, the gate at the end from u at both ends. No inner product, no data-dependent loop: the
+    the gates frozen at the middle of the step; those at the middle come from u continued with its
+    present slope, those at the end from u at both ends. No inner product, no data-dependent loop: the
     program is fixed and its transpose exact.
 
     `stages` None: chosen from the spectrum of the tissue when a solve starts.
@@ -139,14 +144,18 @@ class RungeKuttaChebyshev(AbstractStepper):
         return np.concatenate([stages, [[0.0, 0.0, 0.0, 1.0, 0.0, 0.0]]])
 
     def enter(self, ionic, state, drive, dt):
-        slope = state.diffusion + ionic.reaction(state.u, state.gate) + drive
-        middle = ionic.relax(state.gate, state.u, state.u + 0.5 * dt * slope, 0.5 * dt)
+        slope = state.diffusion + ionic.reaction(state.u, state.gates) + drive
+        middle = ionic.relax(state.gates, state.u, state.u + 0.5 * dt * slope, 0.5 * dt)
         rate = state.diffusion + ionic.reaction(state.u, middle) + drive
         return Entry(state.u, rate, middle), state.u + self.first_weight() * dt * rate
 
 
 def initial_state(ionic: AbstractIonicModel, nodes: int, dtype) -> State:
     """Resting tissue."""
-    u, gate = ionic.resting()
+    u, gates = ionic.resting()
     fill = jnp.zeros((nodes,), dtype)
-    return State(fill + u, fill + gate, fill)
+
+    def everywhere(value):
+        return fill + jnp.asarray(value, dtype)
+
+    return State(everywhere(u), jax.tree.map(everywhere, gates), fill)

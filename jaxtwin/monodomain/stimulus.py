@@ -1,18 +1,22 @@
 """Where and when current enters the tissue."""
 
 from abc import abstractmethod
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .._results import InputError
+from .._types import nodal
 from ..anatomy import Mesh
 
 
 class AbstractStimulus(eqx.Module):
-    """A current per capacitance, 1/ms, as a function of time; node by node, with the nodes last in arrays."""
+    """A current per capacitance, 1/ms, as a function of time; node by node.
+
+    Fields with arrays over the nodes are `nodal`."""
 
     @abstractmethod
     def mean(self, start: Float[Array, ""], stop: Float[Array, ""]) -> Float[Array, " nodes"]:
@@ -20,43 +24,89 @@ class AbstractStimulus(eqx.Module):
 
 
 class Stimulus(AbstractStimulus):
-    """Square pulses of current, each node with its own onset.
+    """Square pulses of current at sites: a single one, or a whole protocol (see `protocol`).
 
-    - `strength`: (pulses, nodes), du/dt while the pulse lasts, 1/ms (0 where a node is not excited).
-    - `onset`: (pulses, nodes), ms. `duration`: (pulses,), ms.
+    Pulse p drives node i with `strength[s, i]`, s = `site[p]`, from `onset[p] + delay[s, i]` on for
+    `duration[p]`. A train from one site costs a step of the solver no more than a single pulse, but where
+    nodes have delays.
+
+    - `site`: the site of each pulse, an index.
+    - `onset`, `duration`: (pulses,), ms; traced, differentiated or batched where wanted.
+    - `strength`: (sites, nodes), du/dt while a pulse lasts, 1/ms times the unit of u; 0 at other nodes.
+    - `delay`: (sites, nodes), ms, by which a node begins after the onset; None: all at once.
     """
 
-    strength: Float[Array, "pulses nodes"]
-    onset: Float[Array, "pulses nodes"]
+    site: tuple[int, ...] = eqx.field(static=True)
+    onset: Float[Array, " pulses"]
     duration: Float[Array, " pulses"]
+    strength: Float[Array, "sites nodes"] = nodal()
+    delay: Float[Array, "sites nodes"] | None = nodal(default=None)
+
+    @property
+    def pulses(self) -> int:
+        """Number of pulses."""
+        return len(self.site)
 
     def mean(self, start: Float[Array, ""], stop: Float[Array, ""]) -> Float[Array, " nodes"]:
         """The mean over a step, as the difference of what each pulse has given at its two ends: no pulse is
         lost or doubled between two steps, nor a derivative where an end of a pulse meets that of a step."""
-        drive = jnp.zeros_like(self.strength[0])
-        for strength, onset, duration in zip(self.strength, self.onset, self.duration, strict=True):
-
-            def given(time, onset=onset, duration=duration):
-                since = time - onset
-                return jnp.where(since >= duration, duration, jnp.where(since <= 0.0, 0.0, since))
-
-            drive = drive + strength * ((given(stop) - given(start)) * (1.0 / (stop - start)))
+        drive, sites = jnp.zeros_like(self.strength[0]), np.asarray(self.site)
+        for site, strength in enumerate(self.strength):
+            of_site = slice(None) if len(self.strength) == 1 else np.flatnonzero(sites == site)
+            onset, duration = self.onset[of_site], self.duration[of_site]
+            if self.delay is None:
+                lasted = self._lasted(start, stop, onset, duration)
+                lasted = lasted[0] if len(lasted) == 1 else lasted.sum()
+            else:
+                each = zip(self.delay[site][None] + onset[:, None], duration, strict=True)
+                lasted = sum((self._lasted(start, stop, *one) for one in each), jnp.zeros_like(drive))
+            drive = drive + strength * (lasted * (1.0 / (stop - start)))
         return drive
 
+    @staticmethod
+    def _lasted(start, stop, onset, duration):
+        """For how long pulses last in a step."""
+
+        def until(time):
+            since = time - onset
+            return jnp.where(since >= duration, duration, jnp.where(since <= 0.0, 0.0, since))
+
+        return until(stop) - until(start)
+
+    def starts(self, pulse: int = 0) -> tuple[Int[np.ndarray, " starts"], Float[np.ndarray, " starts"]]:
+        """The nodes that a pulse excites, and when it begins at each, ms. `pulse`: its number, from 0."""
+        if not 0 <= pulse < self.pulses:
+            raise InputError(
+                f"pulse number {pulse} of a stimulus of {self.pulses}", f"0 to {self.pulses - 1}",
+                "Beats are counted by the pulses that start them, from 0: correct the number",
+            )  # fmt: skip
+        site = self.site[pulse]
+        nodes = np.flatnonzero(np.asarray(self.strength[site]) > 0)
+        delay = 0.0 if self.delay is None else np.asarray(self.delay[site], np.float64)[nodes]
+        return nodes, np.float64(self.onset[pulse]) + delay + np.zeros(len(nodes))
+
     def __add__(self, other: "Stimulus") -> "Stimulus":
-        """Both trains of pulses."""
+        """The pulses of both."""
+        delay = None
+        if self.delay is not None or other.delay is not None:
+            delay = jnp.concatenate(
+                [jnp.zeros_like(s.strength) if s.delay is None else s.delay for s in (self, other)]
+            )
         return Stimulus(
-            jnp.concatenate([self.strength, other.strength]),
-            jnp.concatenate([self.onset, other.onset]),
-            jnp.concatenate([self.duration, other.duration]),
-        )
+            self.site + tuple(len(self.strength) + site for site in other.site),
+            jnp.concatenate([self.onset, other.onset]), jnp.concatenate([self.duration, other.duration]),
+            jnp.concatenate([self.strength, other.strength]), delay,
+        )  # fmt: skip
 
 
-def pulse(nodes, size: int, *, onset=0.0, duration: float = 2.0, strength=0.5) -> Stimulus:
+def pulse(nodes, size: int, *, onset=0.0, duration: float = 2.0, strength: Any = 0.5) -> Stimulus:
     """One pulse at the given nodes.
 
-    `nodes`: indices or a mask of `size` nodes. `onset`, ms: a number or one per index. `strength`, 1/ms:
-    0.5 over 2 ms lifts u from rest to well above any threshold. Raises `InputError` if no node is hit.
+    **Arguments:** `nodes`, indices or a mask of `size` nodes. `onset`, ms: a number or one per index.
+    `duration`, ms. `strength`, du/dt, a number or one per index: 0.5 /ms over 2 ms lifts u of a
+    two-variable cell from rest to well above any threshold; other cells have a `strength` of their own.
+
+    **Raises:** `InputError` if no node is hit, or where a number is not finite or the duration not positive.
     """
     nodes = np.asarray(nodes)
     nodes = nodes if nodes.size else nodes.astype(int)
@@ -77,10 +127,26 @@ def pulse(nodes, size: int, *, onset=0.0, duration: float = 2.0, strength=0.5) -
             f"stimulus nodes {nodes.min()} to {nodes.max()}", f"nodes between 0 and {size - 1}",
             "Check that the list of nodes belongs to this mesh and counts from 0",
         )  # fmt: skip
-    strengths, onsets = np.zeros((1, size)), np.zeros((1, size))
+    numbers = {"onset": onset, "duration": duration, "strength": strength}
+    for name, value in numbers.items():
+        value = np.asarray(value, float)
+        if not np.isfinite(value).all() or (name == "duration" and not (value > 0).all()):
+            raise InputError(
+                f"a stimulus with {name} = {value}", "finite numbers and a duration above 0 ms",
+                f"Correct the {name}",
+            )  # fmt: skip
+    first = float(np.min(onset))
+    strengths = np.zeros((1, size))
     strengths[0, nodes] = strength
-    onsets[0, nodes] = onset
-    return Stimulus(jnp.asarray(strengths, float), jnp.asarray(onsets, float), jnp.asarray([duration], float))
+    delay = None
+    if np.ndim(onset):
+        delays = np.zeros((1, size))
+        delays[0, nodes] = np.asarray(onset, float) - first
+        delay = jnp.asarray(delays, float)
+    return Stimulus(
+        (0,), jnp.asarray([first], float), jnp.asarray([duration], float), jnp.asarray(strengths, float),
+        delay,
+    )  # fmt: skip
 
 
 def in_sphere(mesh: Mesh, centre, radius: float) -> np.ndarray:

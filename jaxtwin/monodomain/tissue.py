@@ -4,7 +4,7 @@ import equinox as eqx
 from jaxtyping import Array, Float
 
 from ..cells import AbstractIonicModel
-from ..fem import Space
+from ..fem import Space, diffusion_operator
 from .stimulus import AbstractStimulus
 
 
@@ -18,3 +18,9 @@ class Tissue(eqx.Module):
     ionic: AbstractIonicModel
     diffusivity: Float[Array, "cells dim dim"]
     stimulus: AbstractStimulus
+
+
+@eqx.filter_jit
+def spectral_bound(tissue: Tissue) -> Float[Array, ""]:
+    """Bound of the spectrum of diffusion and reaction together, 1/ms: what limits an explicit step."""
+    return diffusion_operator(tissue.space, tissue.diffusivity).spectral_bound() + tissue.ionic.stiffness()

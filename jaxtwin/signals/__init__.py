@@ -1,7 +1,12 @@
 """Signals of the model: what a solve is asked to record, and how far the mesh moves it."""
 
 from .activation import ActivationTimes
+from .beats import Beats, beat_recorders, beats_of
 from .mesh_error import NumericalError, numerical_error
+from .speed import diffusivity_for, plane_wave_speed, wave_speed
 from .trace import VoltageTrace
 
-__all__ = ["ActivationTimes", "NumericalError", "VoltageTrace", "numerical_error"]
+__all__ = [
+    "ActivationTimes", "Beats", "NumericalError", "VoltageTrace", "beat_recorders", "beats_of",
+    "diffusivity_for", "numerical_error", "plane_wave_speed", "wave_speed",
+]  # fmt: skip

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._types import Parameter, nodal
 from ..monodomain import AbstractRecorder, Step
 
 
@@ -49,31 +50,50 @@ def _(primals, tangents):
 
 
 class ActivationTimes(AbstractRecorder):
-    """The first `count` times, ms, at which u rises through `threshold` at each node.
+    """The first `count` times, ms, from `after` on at which u rises through `threshold` at each node.
 
-    With `upward=False` the times at which it falls through it: repolarisation. `read` gives (nodes,) for
-    one activation and (count, nodes) for more; NaN where there was none, with a derivative of zero there.
+    `read` gives (nodes,) for one activation and (count, nodes) for more; NaN where there was none, with a
+    derivative of zero there.
+
+    **Arguments:** `threshold`, in the unit of u; None: the level that the cell model has. `count`.
+    `upward` False: the times at which u falls through the level instead, repolarisation. `after`, ms, a
+    number or one for each node: the onset of the pulse that starts the beat one means, `stimulus.onset[k]`;
+    None: from the start of the solve.
     """
 
-    threshold: float = eqx.field(static=True, default=0.5)
+    threshold: float | None = eqx.field(static=True, default=None)
     count: int = eqx.field(static=True, default=1)
     upward: bool = eqx.field(static=True, default=True)
+    after: Float[Array, ""] | Float[Array, " nodes"] | None = nodal(default=None)
+
+    def __init__(
+        self,
+        threshold: float | None = None,
+        count: int = 1,
+        upward: bool = True,
+        after: Parameter | None = None,
+    ):
+        self.threshold, self.count, self.upward = threshold, count, upward
+        # which crossing counts does not depend on it smoothly
+        self.after = None if after is None else jax.lax.stop_gradient(jnp.asarray(after, float))
 
     def init(self, u: Float[Array, " nodes"]) -> tuple[Float[Array, " nodes"], ...]:
         return (jnp.full_like(u, jnp.inf),) * self.count
 
     def update(self, memory, step: Step):
-        sign = 1.0 if self.upward else -1.0
-        crossed = (sign * (step.before - self.threshold) < 0.0) & (
-            sign * (step.after - self.threshold) >= 0.0
-        )
+        sign, level = (1.0, step.threshold) if self.upward else (-1.0, step.recovery)
+        if self.threshold is not None:
+            level = self.threshold
+        crossed = (sign * (step.before - level) < 0.0) & (sign * (step.after - level) >= 0.0)
         # nodes without a crossing must not divide by zero, in the value or the derivative
         rise = jnp.where(crossed, step.after - step.before, sign)
         part = fraction_until(
-            jnp.asarray(self.threshold, step.before.dtype), step.before, rise,
+            jnp.asarray(level, step.before.dtype), step.before, rise,
             step.dt * step.slope_before, step.dt * step.slope_after,
         )  # fmt: skip
         time, rows = step.time + step.dt * part, []
+        if self.after is not None:
+            crossed = crossed & (time >= self.after.astype(time.dtype))
         for k, row in enumerate(memory):
             # a place already taken by this very step is taken again: the update is idempotent
             take = crossed & (row >= step.time)
@@ -84,6 +104,9 @@ class ActivationTimes(AbstractRecorder):
 
     def emit(self, step: Step) -> None:
         return None
+
+    def activated(self, record):
+        return jnp.isfinite(record).any() if self.upward else None
 
     def read(self, memory, emitted, dt: float):
         times = [jnp.where(jnp.isinf(row), jnp.nan, row) for row in memory]

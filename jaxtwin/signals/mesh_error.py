@@ -1,11 +1,15 @@
 """How far the edges of a mesh move the activation times of a case."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from .._types import Parameter
 from ..monodomain import AbstractStepper, ForwardMode, Times, Tissue, simulate
 from .activation import ActivationTimes
+from .speed import critical_coupling
 
 # error of the blend over the square of the relative error of the lumped scheme, from meshes of triangles and
 # tetrahedra with edges of 0.25 to 1 mm against fine ones (benchmarks/accuracy.py)
@@ -15,14 +19,32 @@ SQUARE = 8.0
 class NumericalError(eqx.Module):
     """Estimated error of activation times, ms: (nodes,), NaN where no wave comes; root mean square; largest.
 
-    `split`: nodes that the wave reaches with one treatment of the mass but not with the other. There the mesh
-    decides whether tissue conducts, and no number describes the error.
+    Where the mesh decides whether tissue conducts no number describes the error:
+
+    - `split`: nodes that the wave reaches with one treatment of the mass but not with the other.
+    - `blocked`: nodes that it does not reach, in cells with edges too long for any wave at their diffusivity.
     """
 
     of_nodes: Float[np.ndarray, " nodes"]
     rms: float
     largest: float
     split: int
+    blocked: int = 0
+
+    def notes(self) -> list[str]:
+        """What a user must know of conduction that the mesh decides, in sentences."""
+        notes = []
+        if self.split:
+            notes.append(
+                f"At {self.split} nodes activation depends on the treatment of the mass: whether tissue this "
+                "slow conducts is not known. Refine the mesh."
+            )
+        if self.blocked:
+            notes.append(
+                f"{self.blocked} nodes are not activated in cells whose edges are too long for a wave at "
+                "their diffusivity: the block is numerical. Refine the mesh."
+            )
+        return notes
 
 
 def error_of_blend(
@@ -56,10 +78,10 @@ def numerical_error(
     activation: Float[np.ndarray, " nodes"],
     *,
     stepper: AbstractStepper | None = None,
-    threshold: float = 0.5,
-    beat: int = 0,
+    threshold: float | None = None,
+    after: Parameter | None = None,
 ) -> NumericalError:
-    """The error that the mesh leaves in `activation`, the times of a `beat` (from 0) of a solve, ms.
+    """The error that the mesh leaves in `activation`, the first times from `after` on of a solve, ms.
 
     Estimated from one more solve on the same mesh with another treatment of the mass: lumped where the solve
     had a share of the consistent mass, half of it where it had none. Costs as much as the solve.
@@ -67,7 +89,35 @@ def numerical_error(
     share = tissue.space.consistent_mass
     other_share = 0.0 if share > 0.0 else 0.5
     other = eqx.tree_at(lambda t: t.space, tissue, tissue.space.with_share(other_share))
-    recorders = (ActivationTimes(threshold, count=beat + 1),)
-    solution = simulate(other, times, stepper=stepper, recorders=recorders, adjoint=ForwardMode())
-    lat = np.asarray(solution.records[0])
-    return error_of_blend(np.asarray(activation), lat[beat] if beat else lat, share, other_share)
+    recorders = (ActivationTimes(threshold, after=after),)
+    solution = simulate(
+        other, times, stepper=stepper, recorders=recorders, adjoint=ForwardMode(), throw=False
+    )
+    error = error_of_blend(np.asarray(activation), np.asarray(solution.records[0]), share, other_share)
+    silent = ~np.isfinite(np.asarray(activation))
+    if silent.any():
+        corners = np.asarray(tissue.space.cells)[too_coarse(tissue)]
+        error = replace(error, blocked=int(silent[np.unique(corners)].sum()))
+    return error
+
+
+def too_coarse(tissue: Tissue) -> Bool[np.ndarray, " cells"]:
+    """The cells with an edge so long that a wave along it would block for that reason alone.
+
+    A front that is short beside an edge cannot lift the next node above threshold: below a critical
+    D/edge^2, which the cells alone decide (`critical_coupling`), no wave travels on the mesh, though it
+    does in the tissue. Cells that do not conduct at all, D = 0, are not among them.
+    """
+    gradients = np.asarray(tissue.space.gradients, np.float64)
+    # the edges from the first corner are the dual basis of the gradients of the other corners
+    edges = np.swapaxes(np.linalg.pinv(gradients[:, 1:]), 1, 2)
+    first, second = np.triu_indices(gradients.shape[1], 1)
+    from_first = np.concatenate([np.zeros_like(edges[:, :1]), edges], axis=1)
+    edges = from_first[:, second] - from_first[:, first]
+    along = edges / np.linalg.norm(edges, axis=2, keepdims=True)
+    # D along an edge as a wave along it feels it
+    inverse = np.linalg.pinv(np.asarray(tissue.diffusivity, np.float64), hermitian=True)
+    resistance = np.einsum("cei,cij,cej->ce", along, inverse, along)
+    with np.errstate(divide="ignore"):
+        coupling = 1.0 / (resistance * np.einsum("cei,cei->ce", edges, edges))
+    return (coupling < critical_coupling(tissue.ionic)).any(axis=1)

@@ -42,25 +42,21 @@ class Beat(eqx.Module):
     pulse: int = eqx.field(static=True)
 
     @property
-    def excited(self) -> Float[Array, " nodes"]:
-        """Strength of the pulse that is shown, 1/ms; 0 at nodes that it does not excite."""
-        return self.stimulus.strength[self.pulse]
-
-    @property
-    def onset(self) -> Float[Array, " nodes"]:
-        """Onset of the pulse that is shown, ms; without a meaning at nodes that it does not excite."""
+    def onset(self) -> Float[Array, ""]:
+        """Onset of the pulse that is shown, ms."""
         return self.stimulus.onset[self.pulse]
 
-    def sources(self) -> Int[np.ndarray, " some"]:
-        """The nodes that the pulse excites."""
-        return np.flatnonzero(np.asarray(self.excited) > 0)
+    def starts(self) -> tuple[Int[np.ndarray, " starts"], Float[np.ndarray, " starts"]]:
+        """The nodes that the pulse excites, and when it begins at each, ms."""
+        return self.stimulus.starts(self.pulse)
 
 
 def beat(mesh: Mesh, stimulus: Stimulus, dtype, pulse: int = -1) -> Beat:
     """The beat of a stimulus on a mesh. `pulse`: the one whose wave is shown, the last where not given."""
-    pulse = range(stimulus.strength.shape[0])[pulse]
-    excited = np.asarray(stimulus.strength[pulse]) > 0
+    pulse = range(stimulus.pulses)[pulse]
+    nodes, onset = stimulus.starts(pulse)
+    excited = np.zeros(len(mesh.points), bool)
+    excited[nodes] = True
     distance, _ = KDTree(mesh.points[excited]).query(mesh.points)
     around = np.flatnonzero(~excited & (distance <= LEAVING))
-    onset = float(np.asarray(stimulus.onset[pulse])[excited].mean())
-    return Beat(stimulus, Departure(jnp.asarray(around), jnp.asarray(onset, dtype)), pulse)
+    return Beat(stimulus, Departure(jnp.asarray(around), jnp.asarray(onset.mean(), dtype)), pulse)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from .._results import InputError
 from .._types import Parameter
-from ..cells import AbstractIonicModel
+from ..cells import AbstractIonicModel, parameter_names
 
 Theta = dict[str, Any]
 """`{"tissue": {...}, "cells": {...}, "maps": {...}, "evidence": {...}}`, each entry a group of arrays.
@@ -67,16 +67,6 @@ class CellParameters(eqx.Module):
     def fastest(self, dtype) -> AbstractIonicModel:
         """The cell model with its estimated times as short as is likely, for the stability of a step."""
         return self({name: jnp.full((), -FASTEST, dtype) for name in self.names})
-
-
-def parameter_names(model: AbstractIonicModel) -> tuple[str, ...]:
-    """Names of the parameters of a cell model that can be estimated: numbers and fields, nothing static."""
-    values = {field: getattr(model, field) for field in model.__dataclass_fields__}
-    static = {name for name, field in model.__dataclass_fields__.items() if field.metadata.get("static")}
-    return tuple(
-        name for name, value in values.items()
-        if name not in static and (eqx.is_inexact_array_like(value) or eqx.is_array_like(value))
-    )  # fmt: skip
 
 
 def scaled(model: AbstractIonicModel, logs: dict[str, Parameter]) -> AbstractIonicModel:

@@ -1,11 +1,12 @@
 """The forward model: a heart, its cells and pacing sites, and a tissue map, from theta to predicted maps."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..anatomy import Mesh, across_fibres
 from ..cells import AbstractIonicModel
@@ -15,6 +16,7 @@ from ..monodomain import (
     AbstractRecorder,
     AbstractStepper,
     Checkpointed,
+    Result,
     RungeKuttaChebyshev,
     Stimulus,
     Times,
@@ -30,6 +32,23 @@ from .discretisation import MeshError
 from .parameters import CellParameters, Theta, offset_ms
 from .tissue_map import AbstractTissueMap
 from .wave import Wave
+
+
+class Solved(eqx.Module):
+    """One simulated beat.
+
+    - `activation`: (nodes,), ms from the origin of its stimulus, NaN where no wave comes.
+    - `records`: of the further recorders. `result`: how the solve ended, see `Solution.result`.
+    """
+
+    activation: Float[Array, " nodes"]
+    records: tuple[Any, ...]
+    result: Int[Array, ""]
+
+    @property
+    def diverged(self) -> Bool[Array, ""]:
+        """Whether the times mean nothing."""
+        return self.result == Result.DIVERGED
 
 
 class Twin(eqx.Module):
@@ -150,11 +169,8 @@ class Twin(eqx.Module):
         """The tissue at theta."""
         return Tissue(self.space, self.cells(theta["cells"]), self.diffusivity(theta), stimulus)
 
-    def solve(
-        self, theta: Theta, one: Beat, recorders: tuple[AbstractRecorder, ...] = ()
-    ) -> tuple[Float[Array, " nodes"], tuple]:
-        """One beat: activation times at the nodes, ms from the origin of its stimulus, NaN where no wave
-        comes, and what further `recorders` have recorded."""
+    def solve(self, theta: Theta, one: Beat, recorders: tuple[AbstractRecorder, ...] = ()) -> Solved:
+        """One beat at theta, and what further `recorders` have recorded of it."""
         return simulate_beat(self, self.tissue(theta, one.stimulus), one, recorders)
 
     def beat(self, what: int | Stimulus | Beat) -> Beat:
@@ -176,7 +192,7 @@ class Twin(eqx.Module):
             return Wave(activation, None)
         tissue = self.tissue(theta, one.stimulus)
         error = numerical_error(
-            tissue, self.times, np.asarray(activation), stepper=self.stepper, beat=one.pulse
+            tissue, self.times, np.asarray(activation), stepper=self.stepper, after=one.onset
         )
         return Wave(activation, error)
 
@@ -207,16 +223,16 @@ class Twin(eqx.Module):
 @eqx.filter_jit
 def solve(twin: Twin, theta: Theta, one: Beat) -> Float[Array, " nodes"]:
     """The activation times of `Twin.solve`, compiled."""
-    return twin.solve(theta, one)[0]
+    return twin.solve(theta, one).activation
 
 
 def simulate_beat(
     twin: Twin, tissue: Tissue, one: Beat, recorders: tuple[AbstractRecorder, ...] = ()
-) -> tuple[Float[Array, " nodes"], tuple]:
+) -> Solved:
     """One beat in a tissue, on the time grid and with the stepper of a twin; see `Twin.solve`."""
     solution = simulate(
         tissue, twin.times, stepper=twin.stepper,
-        recorders=(ActivationTimes(count=one.pulse + 1), *recorders), adjoint=twin.adjoint, throw=False,
+        recorders=(ActivationTimes(after=one.onset), *recorders), adjoint=twin.adjoint, throw=False,
     )  # fmt: skip
     activation, *records = solution.records
-    return activation[one.pulse] if one.pulse else activation, tuple(records)
+    return Solved(activation, tuple(records), solution.result)

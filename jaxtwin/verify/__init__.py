@@ -10,11 +10,11 @@ from .order import Order, spatial_order, temporal_order
 from .precision import PRECISION_MESHES, Difference, precision_difference
 from .slab import CONVERGED, Limit, SlabWave, richardson_limit, slab_closed_form, slab_wave
 from .taylor import taylor_remainders
-from .wave import plane_wave_speed, rotation_difference, speed_order, total_drift
+from .wave import rotation_difference, speed_order, total_drift
 
 __all__ = [
     "CONVERGED", "DERIVATIVE_MESHES", "PRECISION_MESHES", "STEADY", "Coverage", "Difference", "Limit",
-    "Order", "SlabWave", "coverage", "derivative_errors", "plane_wave_speed", "precision_difference",
+    "Order", "SlabWave", "coverage", "derivative_errors", "precision_difference",
     "richardson_limit", "rotation_difference", "slab_closed_form", "slab_wave", "small_sheet",
     "spatial_order", "speed_order", "taylor_remainders", "temporal_order", "total_drift",
     "transpose_error",

@@ -77,7 +77,7 @@ def _observe(
         weights = jnp.cos(jnp.arange(record.size, dtype=record.dtype)).reshape(record.shape)
         return jnp.nansum(weights * record) / jnp.sum(jnp.isfinite(record), dtype=record.dtype)
 
-    return jnp.stack([scalar(r) for r in solution.records]) + jnp.mean(solution.state.gate)
+    return jnp.stack([scalar(r) for r in solution.records]) + jnp.mean(solution.state.gates)
 
 
 def derivative_errors(model: type[AbstractIonicModel]) -> dict[str, dict[str, dict[str, float]]]:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._types import nodal
 from ..anatomy import Mesh, sheet, slab
 from ..cells import ModifiedMitchellSchaeffer
 from ..monodomain import AbstractStimulus
@@ -87,10 +88,10 @@ class Manufactured(AbstractStimulus):
     - `shape`: m, and `diffused`: A m, (nodes,). `stop`: T, ms.
     """
 
-    shape: Float[Array, " nodes"]
-    diffused: Float[Array, " nodes"]
     ionic: ModifiedMitchellSchaeffer
     stop: float = eqx.field(static=True)
+    shape: Float[Array, " nodes"] = nodal()
+    diffused: Float[Array, " nodes"] = nodal()
 
     def u(self, t: Float[Array, ""]) -> Float[Array, " nodes"]:
         """The exact u at t ms."""

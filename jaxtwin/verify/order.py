@@ -61,7 +61,7 @@ def temporal_order() -> dict[str, Order]:
         space = Space(mesh, consistent_mass=share)
         diffused = diffusion_operator(space, tensor)(shape)
         whole = diffused + dispersion_operator(space, share)(diffused)
-        exact = Manufactured(shape, whole, ionic, 4.0)
+        exact = Manufactured(ionic, 4.0, shape, whole)
         begin = State(exact.u(jnp.asarray(0.0)), exact.gate(jnp.asarray(0.0)), diffused * 0.2)
         tissue, stop = Tissue(space, ionic, tensor, exact), jnp.asarray(exact.stop)
         ends = [
@@ -70,6 +70,6 @@ def temporal_order() -> dict[str, Order]:
         ]
         orders["u" + name] = Order(steps, tuple(float(jnp.abs(e.u - exact.u(stop)).max()) for e in ends))
         orders["gate" + name] = Order(
-            steps, tuple(float(jnp.abs(e.gate - exact.gate(stop)).max()) for e in ends)
+            steps, tuple(float(jnp.abs(e.gates - exact.gate(stop)).max()) for e in ends)
         )
     return orders

@@ -91,8 +91,7 @@ def slab_wave(edge: float, dt: float = 0.1, *, consistent_mass: float = 0.0, sto
     mesh = reorder(slab(*SIZE, edge)).mesh
     strength = cell_averaged(mesh, np.all(mesh.centroids < CUBE, axis=1), STRENGTH)
     excited = np.flatnonzero(strength)
-    stimulus = pulse(excited, len(strength), duration=DURATION)
-    stimulus = eqx.tree_at(lambda s: s.strength, stimulus, jnp.asarray(strength[None], float))
+    stimulus = pulse(excited, len(strength), duration=DURATION, strength=strength[excited])
     tensor = diffusion_tensor(mesh.fibres, ALONG, ALONG / ACROSS)
     tissue = Tissue(
         Space(mesh, consistent_mass=consistent_mass), ModifiedMitchellSchaeffer(), tensor, stimulus

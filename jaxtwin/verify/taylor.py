@@ -28,7 +28,7 @@ def _misfit(theta, space: Space, fibres, start, model: type[AbstractIonicModel],
         recorders=(ActivationTimes(),), adjoint=Checkpointed(),
     )  # fmt: skip
     times = jnp.nan_to_num(solution.records[0], nan=40.0)
-    return 0.5 * jnp.mean((times - targets) ** 2) + 0.5 * jnp.mean((solution.state.gate - 0.5) ** 2)
+    return 0.5 * jnp.mean((times - targets) ** 2) + 0.5 * jnp.mean((solution.state.gates - 0.5) ** 2)
 
 
 def taylor_remainders(model: type[AbstractIonicModel]) -> Order:

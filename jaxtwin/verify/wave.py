@@ -3,11 +3,11 @@
 import jax.numpy as jnp
 import numpy as np
 
-from ..anatomy import Mesh, cable, sheet
+from ..anatomy import Mesh, sheet
 from ..cells import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
 from ..fem import Space, diffusion_operator
 from ..monodomain import Stimulus, Times, Tissue, diffusion_tensor, pulse, simulate
-from ..signals import ActivationTimes
+from ..signals import ActivationTimes, plane_wave_speed
 from .order import Order
 
 
@@ -16,25 +16,6 @@ def _activation(
 ) -> np.ndarray:
     tissue = Tissue(space, ionic, tensor, stimulus)
     return np.asarray(simulate(tissue, Times(stop, dt), recorders=(ActivationTimes(),)).records[0])
-
-
-def plane_wave_speed(
-    ionic: AbstractIonicModel,
-    diffusivity: float = 0.1,
-    *,
-    edge: float = 0.05,
-    dt: float = 0.02,
-    consistent_mass: float = 0.0,
-) -> float:
-    """Speed of a wave on a cable between 6 and 14 mm from its start, from rest with a live gate, mm/ms."""
-    mesh = cable(16.0, edge)
-    x = mesh.points[:, 0]
-    stop = 2.0 + 18.0 / float(ionic.speed(jnp.asarray(diffusivity)))
-    start = pulse(x < 1.0, len(x))
-    space = Space(mesh, consistent_mass=consistent_mass)
-    lat = _activation(space, ionic, diffusion_tensor(mesh.fibres, diffusivity), start, stop, dt)
-    left, right = abs(x - 6.0).argmin(), abs(x - 14.0).argmin()
-    return float((x[right] - x[left]) / (lat[right] - lat[left]))
 
 
 def speed_order(consistent_mass: float = 0.0) -> Order:
@@ -74,7 +55,7 @@ def rotation_difference(dim: int) -> float:
 class Inert(MitchellSchaeffer):
     """A cell that does nothing: what is left is diffusion."""
 
-    def reaction(self, u, gate):
+    def reaction(self, u, gates):
         return 0.0 * u
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxtwin as jt
+from jaxtwin.cells import parameter_names
 
 CELLS = {
     "MS": jt.MitchellSchaeffer(),
@@ -146,3 +147,32 @@ def test_parameters_may_be_fields(model):
 def test_blocked_tissue_has_a_speed_of_zero_with_finite_derivatives(model):
     slope = jax.grad(lambda h: model().speed(jnp.asarray(0.1), h))(jnp.asarray(0.05))
     assert slope == 0.0
+
+
+@pytest.mark.parametrize("model", [jt.MitchellSchaeffer, jt.ModifiedMitchellSchaeffer])
+def test_times_that_are_none_are_refused(model):
+    for name in ("tau_in", "tau_out", "tau_open", "tau_close"):
+        for wrong in (0.0, -1.0, np.nan, jnp.asarray([0.1, 0.0])):
+            with pytest.raises(
+                jt.InputError, match=f"{model.__name__} with {name} = .*a finite time above 0 ms"
+            ):
+                model(**{name: wrong})
+
+
+def test_cells_that_no_stimulus_can_excite_are_refused_by_the_condition_of_a_wave():
+    """The bounds are those at which the closed form meets 0; a field passes where any node conducts."""
+    with pytest.raises(jt.InputError, match=r"tau_in/tau_out = 0\.5.*below 0\.2222"):
+        jt.MitchellSchaeffer(tau_in=3.0)
+    with pytest.raises(jt.InputError, match=r"a = 0\.5.*below 0\.5"):
+        jt.ModifiedMitchellSchaeffer(a=0.5)
+    for cell in (jt.MitchellSchaeffer(tau_in=0.999 * 6 * 2 / 9), jt.ModifiedMitchellSchaeffer(a=0.499)):
+        assert 0 < float(cell.speed(0.1)) < 0.01
+    some = jt.MitchellSchaeffer(tau_in=jnp.asarray([0.3, 3.0]))
+    with pytest.raises(jt.InputError, match="cells that do not conduct"):
+        some.diffusivity(0.6)
+
+
+def test_parameters_are_the_numbers_among_the_fields():
+    times = ("tau_in", "tau_out", "tau_open", "tau_close")
+    assert parameter_names(jt.MitchellSchaeffer()) == (*times, "u_gate")
+    assert parameter_names(jt.ModifiedMitchellSchaeffer()) == (*times, "a")

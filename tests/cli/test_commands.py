@@ -272,5 +272,26 @@ def test_a_wave_that_never_starts_is_a_result_with_a_warning(jaxtwin, case, plac
     assert outcome.code == 0, outcome.err
     assert "297 of 297 nodes were not activated by 20 ms" in outcome.err
     summary = json.loads((place / "result" / "summary.json").read_text())
+    why = "The stimulus of 0.001 /ms, which would lift u by 0.002"
+    assert why in outcome.err
+    assert any(why in warning for warning in summary["warnings"])
     assert summary["first_activation_ms"] is None
     assert np.isnan(read_vtkhdf(place / "result" / "result.vtkhdf").point_data["activation_ms"]).all()
+
+
+def test_a_second_beat_is_kept_in_result_and_summary(jaxtwin, case, place):
+    """Two stimuli 420 ms apart: two rows of activations, and the second in its window."""
+    path = case({"time.end_ms": 560, "time.step_ms": 0.2, "mesh.error_estimate": False})
+    later = "centre_mm = [0.0, 0.0, 18.0]\nradius_mm = 8.0\n"
+    text = path.read_text().replace("[stimulus]\n", "[[stimulus]]\n")
+    path.write_text(f"{text}\n[[stimulus]]\n{later}start_ms = 420\n", encoding="utf-8")
+    assert jaxtwin("simulate", path).code == 0
+    summary = json.loads((place / "result" / "summary.json").read_text())
+    assert [beat["onset_ms"] for beat in summary["beats"]] == [0.0, 420.0]
+    assert summary["beats"][1]["first_activation_ms"] > 420.0
+    arrays = read_vtkhdf(place / "result" / "result.vtkhdf").point_data
+    first, second = arrays["activation_ms"], arrays["activation_2_ms"]
+    both = np.isfinite(second)
+    assert summary["beats"][1]["activated_nodes"] == both.sum() > 200
+    assert (second[both] > first[both] + 300.0).all()
+    assert "repolarisation_2_ms" in arrays

@@ -95,6 +95,18 @@ def test_linear_fields_are_exact_and_the_map_is_differentiable():
     assert place(values.astype(jnp.float32)).dtype == jnp.float32
 
 
+def test_a_corner_without_weight_has_no_part_in_a_point():
+    """A point on a node, or on an edge, beside a node that was not reached; value and derivative."""
+    mesh = Mesh(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), np.array([[0, 1, 2]]))
+    place = locate(mesh, np.array([[0.0, 0.0], [0.5, 0.0], [0.2, 0.2]]))
+    values = jnp.asarray([3.0, 5.0, jnp.nan])
+    np.testing.assert_array_equal(place(values), [3.0, 4.0, np.nan])
+    both = place(jnp.stack([values, values + 1.0]))
+    np.testing.assert_array_equal(both, [[3.0, 4.0, np.nan], [4.0, 5.0, np.nan]])
+    slope = jax.grad(lambda v: place(v)[:2].sum())(values)
+    np.testing.assert_array_equal(slope, [1.5, 0.5, 0.0])
+
+
 def test_many_points_in_several_chunks(monkeypatch):
     mesh = sphere()
     positions = np.random.default_rng(2).normal(size=(500, 3)) * 8

@@ -39,10 +39,10 @@ def test_the_information_on_one_number_is_that_of_a_line_through_the_points():
         problem_of(twin), known(twin), (site([0.0, 3.0]),), MESH.points, sigma_ms=3.0
     )
     speed = float(twin.cells.model.speed(0.2))
-    starts = np.flatnonzero(np.asarray(site([0.0, 3.0]).strength[0]) > 0)
+    starts, onset = site([0.0, 3.0]).starts()
     time, _ = jt.monodomain.eikonal(
         MESH, np.asarray(twin.diffusivity(twin.mean())), float(twin.cells.model.speed(1.0)), starts,
-        np.zeros(len(starts)),
+        onset,
     )  # fmt: skip
     assert time.max() > 15.0 / speed
     noise = 3.0**2 * 7.0 / 5.0  # what a point tells with Student-t errors of 4 degrees

@@ -124,7 +124,7 @@ def test_a_fit_starts_from_cells_that_conduct_a_premature_beat():
     """At the middle of the prior the beat blocks and has no derivative; the fit of its times finds out."""
     mesh = jt.sheet(6.0, 2.0, 0.5)
     site = jt.in_sphere(mesh, [0.0, 0.0], 1.5)
-    pulses = jt.pulse(site, len(mesh.points)) + jt.pulse(site, len(mesh.points), onset=285.0)
+    pulses = jt.train(jt.pulse(site, len(mesh.points)), [0.0, 285.0])
     tissue_map = jt.LogDiffusivity(jt.uniform(len(mesh.points), 0.2), reference=0.2, floor=0.02, ceiling=1.0)
     twin = jt.Twin(
         mesh, cells=jt.MitchellSchaeffer(), tissue_map=tissue_map, beats=(pulses,),

@@ -40,7 +40,7 @@ def split_error(name: str, parts: int) -> dict[str, float]:
         solve = jt.simulate if whole else lambda t, *a, **k: simulate_split(pieces, t, *a, **k)
         solution = solve(tissue(mesh, space, log_d, tau_in), TIMES, stepper=STEPPER, recorders=RECORDERS)
         weights = jnp.cos(jnp.arange(len(mesh.points), dtype=float))
-        value = jnp.nansum(weights * solution.records[0]) + jnp.sum(weights * solution.state.gate)
+        value = jnp.nansum(weights * solution.records[0]) + jnp.sum(weights * solution.state.gates)
         return value, solution.records[0]
 
     results = [

@@ -61,7 +61,7 @@ def test_the_derivative_along_rays_is_close_to_that_of_the_equation():
 
     exact = np.asarray(jax.jit(jax.jacfwd(activation))(theta["conductivity"]))
     lat = np.asarray(activation(theta["conductivity"]))
-    starts = np.flatnonzero(np.asarray(stimulus.strength[0]) > 0)
+    starts, _ = stimulus.starts()
     paths = rays(SHEET, np.asarray(twin.diffusivity(theta)), lat, starts)
 
     def pace(z):

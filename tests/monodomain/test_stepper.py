@@ -38,7 +38,7 @@ def one_step(stages: int, diffusion, rate=0.0, drive=0.0) -> np.ndarray:
 
         def stage(carry, r):
             y, before = carry
-            rest = ionic.reaction(y, entry.gate) + drive
+            rest = ionic.reaction(y, entry.gates) + drive
             y_next = r[0] * entry.start + r[1] * y + r[2] * before + r[3] * diffusion * y + r[4] * rest
             return (y_next + r[5] * entry.rate, y), None
 
@@ -124,5 +124,5 @@ def test_fewer_than_two_stages_are_refused(stages):
 def test_solves_start_at_rest():
     state = initial_state(jt.MitchellSchaeffer(), 3, jnp.float32)
     assert state.u.tolist() == state.diffusion.tolist() == [0.0] * 3
-    assert state.gate.tolist() == [1.0] * 3
-    assert state.u.dtype == state.gate.dtype == jnp.float32
+    assert state.gates.tolist() == [1.0] * 3
+    assert state.u.dtype == state.gates.dtype == jnp.float32

@@ -48,8 +48,8 @@ def test_no_derivative_is_lost_where_a_pulse_ends_with_a_step(dt):
     """d delivered/d duration is the strength and d delivered/d onset is 0, also where the ends coincide."""
 
     def total(onset, duration):
-        one = jnp.ones((1, 1))
-        return delivered(Stimulus(0.7 * one, onset * one, duration * jnp.ones(1)), dt, 6.0)[0]
+        one = jnp.ones(1)
+        return delivered(Stimulus((0,), onset * one, duration * one, jnp.full((1, 1), 0.7)), dt, 6.0)[0]
 
     by_onset, by_duration = jax.grad(total, (0, 1))(jnp.asarray(0.0), jnp.asarray(10 * dt))
     assert by_onset == pytest.approx(0.0, abs=1e-12)
@@ -60,16 +60,28 @@ def test_plus_keeps_the_pulses_of_both_in_order():
     one = jt.pulse([0, 2], 3, onset=[1.0, 2.0], strength=0.4)
     two = jt.pulse([1], 3, onset=5.0, duration=1.0)
     both = one + two
+    assert both.pulses == 2
     assert both.duration.tolist() == [2.0, 1.0]
     assert both.strength.tolist() == [[0.4, 0.0, 0.4], [0.0, 0.5, 0.0]]
-    assert both.onset.tolist() == [[1.0, 0.0, 2.0], [0.0, 5.0, 0.0]]
+    for number, (nodes, onset) in enumerate((([0, 2], [1.0, 2.0]), ([1], [5.0]))):
+        found = both.starts(number)
+        assert [part.tolist() for part in found] == [nodes, onset]
+    with pytest.raises(jt.InputError, match=r"pulse number 2 of a stimulus of 2"):
+        both.starts(2)
 
 
 def test_pulse_takes_indices_and_masks_alike():
     mask = np.array([False, True, False, True])
     by_mask, by_index = jt.pulse(mask, 4, onset=[1.0, 2.0]), jt.pulse([1, 3], 4, onset=[1.0, 2.0])
-    for name in ("strength", "onset", "duration"):
+    for name in ("strength", "onset", "duration", "delay"):
         np.testing.assert_array_equal(getattr(by_mask, name), getattr(by_index, name))
+
+
+@pytest.mark.parametrize("wrong", [{"onset": np.nan}, {"strength": np.inf}, {"duration": 0.0}])
+def test_numbers_that_make_no_pulse_are_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(jt.InputError, match=f"Correct the {name}"):
+        jt.pulse([0], 5, **wrong)
 
 
 @pytest.mark.parametrize("nodes", [[], np.zeros(5, bool)], ids=["indices", "mask"])

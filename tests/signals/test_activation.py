@@ -30,7 +30,8 @@ def step_at(t, u, dt):
     (before, slope_before), (after, slope_after) = (
         jax.jvp(u, (end,), (jnp.ones_like(end),)) for end in (t, t + dt)
     )
-    return Step(t, dt, before, after, slope_before, slope_after)
+    rest = (jnp.zeros_like(before), None, 0.5, 0.5)
+    return Step(t, dt, before, after, slope_before, slope_after, *rest)
 
 
 def starts(dt, stop):
@@ -82,10 +83,11 @@ def test_only_the_first_activation_is_kept_where_one_is_asked_for():
     np.testing.assert_array_equal(one, many[0])
 
 
+@pytest.mark.parametrize("after", [None, 12.0])
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_update_is_idempotent(count):
+def test_the_update_is_idempotent(count, after):
     """Every step seen again with the memory of the end changes nothing: the adjoint relies on it."""
-    recorder = jt.ActivationTimes(count=count)
+    recorder = jt.ActivationTimes(count=count, after=after)
     _, memory = record(recorder, wave, 0.1, 25.0)
     again = jax.jit(jax.vmap(lambda t: recorder.update(memory, step_at(t, wave, 0.1))))(starts(0.1, 25.0))
     for now, then in zip(jax.tree.leaves(again), jax.tree.leaves(memory), strict=True):
@@ -129,3 +131,28 @@ def test_a_voltage_that_starts_above_the_threshold_is_no_activation():
     u = np.array([0.6, 0.5, 0.4])  # above, on, and below the threshold
     found, _ = record(jt.ActivationTimes(), lambda t: u + 0.2 * t, 0.1, 2.0)
     np.testing.assert_allclose(found, [np.nan, np.nan, 0.5], atol=1e-12)
+
+
+def test_times_from_an_onset_on_are_those_of_the_beat_that_is_meant():
+    """The second crossing of one node is the first of another: `after` says which wave, not its number."""
+    after = 12.0
+    found, memory = record(jt.ActivationTimes(after=after), wave, 0.1, 25.0)
+    wanted = PHASES + PERIOD * np.ceil((after - PHASES) / PERIOD)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert len(memory) == 1
+    by_node = np.linspace(0.0, 15.0, len(PHASES))
+    each, _ = record(jt.ActivationTimes(after=jnp.asarray(by_node), count=2), wave, 0.1, 25.0)
+    wanted = PHASES + PERIOD * np.ceil((by_node - PHASES) / PERIOD)
+    wanted = np.where(wanted < 1e-9, wanted + PERIOD, wanted)
+    np.testing.assert_allclose(each[0], wanted, atol=1e-5)
+    np.testing.assert_allclose(each[1], np.where(wanted + PERIOD < 25.0, wanted + PERIOD, np.nan), atol=1e-5)
+
+
+def test_an_onset_may_be_traced_and_has_no_derivative_of_its_own():
+    def lat(after, shift):
+        recorder = jt.ActivationTimes(after=after)
+        return record(recorder, lambda t: wave(t - shift), 0.1, 25.0)[0][3]
+
+    by_after, by_shift = jax.jit(jax.grad(lat, (0, 1)))(jnp.asarray(12.0), jnp.asarray(0.0))
+    assert by_after == 0.0
+    assert float(by_shift) == pytest.approx(1.0, abs=1e-3)

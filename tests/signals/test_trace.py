@@ -15,7 +15,18 @@ def test_the_trace_is_u_at_the_nodes_at_the_end_of_each_step():
     zero = jnp.zeros(5)
     assert jax.tree.leaves(recorder.init(zero)) == []
     steps = [
-        Step(jnp.asarray(0.1 * i), 0.1, jnp.asarray(u[i]), jnp.asarray(u[i + 1]), zero, zero)
+        Step(
+            jnp.asarray(0.1 * i),
+            0.1,
+            jnp.asarray(u[i]),
+            jnp.asarray(u[i + 1]),
+            zero,
+            zero,
+            zero,
+            None,
+            0.5,
+            0.1,
+        )
         for i in range(5)
     ]
     assert all(jax.tree.leaves(recorder.update((), s)) == [] for s in steps)

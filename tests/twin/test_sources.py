@@ -16,8 +16,7 @@ CENTRE = np.array([10.0, 10.0])
 
 def excited(stimulus):
     """Nodes that are driven, and when."""
-    nodes = np.flatnonzero(np.asarray(stimulus.strength[0]))
-    return nodes, np.asarray(stimulus.onset[0])[nodes]
+    return stimulus.starts()
 
 
 def test_one_early_point_starts_a_disc_that_spreads_at_the_speed():

@@ -9,8 +9,8 @@ import jaxtwin as jt
 from jaxtwin.anatomy import Mesh
 from jaxtwin.fem import Space, diffusion_operator
 from jaxtwin.monodomain import Times, Tissue, diffusion_tensor, simulate
-from jaxtwin.signals import ActivationTimes
-from jaxtwin.verify import plane_wave_speed, rotation_difference, total_drift
+from jaxtwin.signals import ActivationTimes, plane_wave_speed
+from jaxtwin.verify import rotation_difference, total_drift
 
 CELLS = [
     jt.MitchellSchaeffer(),

@@ -1,0 +1,42 @@
+"""How a solve ended, as a value."""
+
+import enum
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from ..cells import AbstractIonicModel
+from .recorder import AbstractRecorder
+
+
+class Result(enum.IntEnum):
+    """How a solve ended: `Solution.result` holds one of these in an array, also under `jit` and `vmap`."""
+
+    SUCCESS = 0
+    DIVERGED = 1  # u is not finite, or beyond the bounds of the cell model
+    SILENT = 2  # recorders of activation were there, and no node was activated
+
+
+MESSAGES = {
+    Result.SUCCESS: "The solve ended well.",
+    Result.DIVERGED: "The solve diverged: its numbers mean nothing. Look for a stimulus or a parameter out "
+    "of range, then shorten the step or raise the number of stages.",
+    Result.SILENT: "No node was activated: look at the stimulus (strength, nodes, onset) and at the cells.",
+}
+
+
+def result_of(
+    ionic: AbstractIonicModel, recorders: tuple[AbstractRecorder, ...], u: Float[Array, " nodes"], records
+) -> Int[Array, ""]:
+    """How the solve that ended with u ended."""
+    told = [r.activated(record) for r, record in zip(recorders, records, strict=True)]
+    told = [activated for activated in told if activated is not None]
+    silent = ~jnp.stack(told).any() if told else jnp.asarray(False)
+    sound = jnp.all(_within(jax.lax.stop_gradient(u), ionic))
+    return jnp.where(sound, jnp.where(silent, int(Result.SILENT), int(Result.SUCCESS)), int(Result.DIVERGED))
+
+
+def _within(u, ionic: AbstractIonicModel) -> Bool[Array, " nodes"]:
+    low, high = ionic.bounds
+    return (u >= low) & (u <= high)
