@@ -64,6 +64,7 @@ def page() -> str:
         parts += [f"\n## `{title}`\n", " ".join((kind.__doc__ or "").split()) + "\n"]
         parts += ["| key | unit | default | allowed | meaning |", "|---|---|---|---|---|"]
         parts += [
+            "| any of the model | | | number | its parameters, see below |" if isinstance(hints[f.name], types.GenericAlias) and typing.get_origin(hints[f.name]) is dict else
             f"| `{f.name}` | {unit(f.name)} | {default(f)} | {allowed(f, hints[f.name])} "
             f"| {f.metadata['doc']} |"
             for f in dataclasses.fields(kind)

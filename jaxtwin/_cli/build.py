@@ -8,20 +8,13 @@ import numpy as np
 from .._results import InputError
 from .._units import diffusivity_from_conductivity
 from ..anatomy import Heart, read_heart, read_mesh
-from ..cells import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
+from ..cells import MODELS, AbstractIonicModel, parameter_names
 from ..fem import Space
 from ..mapping import MappingData, read_csv, read_study
 from ..monodomain import Stimulus, in_regions, in_sphere, pulse
 from ..signals import diffusivity_for, wave_speed
 from ..twin import earliest_sources
 from .case import Case, StimulusCase
-
-_TIMES = {f"{name}_ms": name for name in ("tau_in", "tau_out", "tau_open", "tau_close")}
-MODELS: dict[str, tuple[type[AbstractIonicModel], dict[str, str]]] = {
-    "mitchell_schaeffer": (MitchellSchaeffer, _TIMES | {"u_gate": "u_gate"}),
-    "modified_mitchell_schaeffer": (ModifiedMitchellSchaeffer, _TIMES | {"u_gate": "a"}),
-}
-
 
 def heart(case: Case) -> Heart:
     """The heart of a case, with the node sets of its stimuli by the names of their files."""
@@ -41,15 +34,13 @@ def heart(case: Case) -> Heart:
 
 
 def cells(case: Case) -> AbstractIonicModel:
-    """The cell model with the times of the case where given."""
-    kind, names = MODELS[case.cells.model]
-    given = {name: getattr(case.cells, key) for key, name in names.items()}
-    return kind(**{name: value for name, value in given.items() if value is not None})
+    """The cell model with the parameters of the case where given."""
+    return MODELS[case.cells.model](**case.cells.parameters)
 
 
-def _parameters(case: Case, ionic: AbstractIonicModel) -> dict[str, float]:
-    """All keys of [cells] that are numbers, with the model's standard where the case has none."""
-    return {key: float(getattr(ionic, name)) for key, name in MODELS[case.cells.model][1].items()}
+def _parameters(ionic: AbstractIonicModel) -> dict[str, float]:
+    """All parameters of a cell model."""
+    return {name: float(getattr(ionic, name)) for name in parameter_names(ionic)}
 
 
 def diffusivity(case: Case, ionic: AbstractIonicModel) -> float:
@@ -57,9 +48,9 @@ def diffusivity(case: Case, ionic: AbstractIonicModel) -> float:
     t = case.tissue
     if not float(wave_speed(ionic, 1.0)) > 0:
         raise InputError(
-            f"cells that do not conduct ({_listed(_parameters(case, ionic))})",
+            f"cells that do not conduct ({_listed(_parameters(ionic))})",
             "a membrane along which a wave travels",
-            "Lower [cells] tau_in_ms, raise tau_out_ms, or lower u_gate",
+            "Correct the parameters in [cells]",
         )
     if t.diffusivity_mm2_per_ms is not None:
         return t.diffusivity_mm2_per_ms
@@ -186,7 +177,7 @@ def check_step(case: Case, space: Space) -> list[str]:
 
 def resolved(case: Case, **tables) -> Case:
     """The case with what was worked out filled in; `tables` maps the name of a table to its changed keys."""
-    tables = {"cells": _parameters(case, cells(case))} | tables
+    tables = {"cells": {"parameters": _parameters(cells(case))}} | tables
     return dataclasses.replace(
         case, **{k: dataclasses.replace(getattr(case, k), **v) for k, v in tables.items()}
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from .._files import read_bytes
 from .._results import InputError
+from ..cells import MODELS, parameter_names
 
 
 def setting(
@@ -26,6 +27,8 @@ def setting(
 ) -> Any:
     """A field of a case: default, one line for the commented file, and what values are allowed."""
     rules = {"doc": doc, "choices": choices, "above": above, "least": least, "most": most}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=rules)
     return dataclasses.field(default=default, metadata=rules)
 
 
@@ -53,16 +56,17 @@ class MeshCase:
 
 @dataclasses.dataclass(kw_only=True)
 class CellsCase:
-    """The membrane."""
+    """The membrane: a cell model, and any of its parameters under the name that the model gives it, times with
+    `_ms`; the standard of the model where one is left out."""
 
-    model: str = setting(
-        "mitchell_schaeffer", "cell model", choices=("mitchell_schaeffer", "modified_mitchell_schaeffer")
-    )
-    tau_in_ms: float | None = setting(None, "depolarisation; the model's standard where left out", above=0.0)
-    tau_out_ms: float | None = setting(None, "repolarisation", above=0.0)
-    tau_open_ms: float | None = setting(None, "recovery", above=0.0)
-    tau_close_ms: float | None = setting(None, "duration of the plateau", above=0.0)
-    u_gate: float | None = setting(None, "gate threshold, 0 to 1", above=0.0, most=1.0)
+    model: str = setting("mitchell_schaeffer", "cell model", choices=tuple(MODELS))
+    parameters: dict[str, float] = setting({}, "of the model: a key each")
+
+
+def parameter_keys(model: str) -> dict[str, str]:
+    """The keys of a case for the parameters of a cell model, and their names in the model."""
+    names = parameter_names(MODELS[model]())
+    return {f"{name}_ms" if name.startswith("tau") else name: name for name in names}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -274,6 +278,8 @@ def _check_together(case: Case, name: str) -> None:
 def _homes(key: str) -> str:
     """What to do with a key that some table knows."""
     homes = [f"[{t}]" for t, kind in TABLES.items() if key in {f.name for f in dataclasses.fields(kind)}]
+    if any(key in parameter_keys(model) for model in MODELS):
+        homes.append("[cells]")
     return f"Move it to {' or '.join(homes)}" if homes else ""
 
 
@@ -293,10 +299,26 @@ def _table(table: str, kind: type, given: Any) -> Any:
     fields = {f.name: f for f in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
     values = {}
+    if kind is CellsCase:
+        given = _with_parameters(given, fields["model"])
     for key, value in given.items():
         _known(key, fields, f"key {key} in [{table}]", "keys", _homes(key))
         values[key] = _value(f"{table}.{key}", value, hints[key], fields[key])
     return kind(**values)
+
+
+def _with_parameters(given: dict[str, Any], field: dataclasses.Field) -> dict[str, Any]:
+    """The table [cells] with the parameters of its model, which have a key each, together."""
+    model = _value("cells.model", given.get("model", field.default), str, field)
+    known, found = parameter_keys(model), {}
+    for key, value in given.items():
+        if key == "model":
+            continue
+        _known(key, known, f"key {key} in [cells] with model {model}", "keys", _homes(key))
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < 1e300:
+            raise InputError(f"cells.{key} = {_short(value)}", "a number", "Correct it, or leave the line out")
+        found[known[key]] = float(value)
+    return {"model": model, "parameters": found}
 
 
 WORDS: dict[type, str] = {
@@ -310,6 +332,8 @@ WORDS: dict[type, str] = {
 def _value(name: str, value: Any, hint: Any, field: dataclasses.Field) -> Any:
     """A value as the type of its field, or an error that names the field and says what may stand there."""
     rules = field.metadata
+    if isinstance(value, dict):
+        return value  # the parameters of a cell model, checked one by one
     if isinstance(hint, types.UnionType):
         hint = next(h for h in typing.get_args(hint) if h is not type(None))
     listed = typing.get_origin(hint) is tuple
@@ -363,6 +387,9 @@ def write_case(case: Case, comments: bool = False) -> str:
             lines.append(f"[[{name}]]" if isinstance(entries, list) else f"[{name}]")
             for f in dataclasses.fields(kind):
                 value = getattr(entry, f.name)
+                if isinstance(value, dict):
+                    lines += _parameter_lines(entry, comments)
+                    continue
                 choices = f" ({', '.join(f.metadata['choices'])})" if f.metadata["choices"] else ""
                 note = f"  # {f.metadata['doc']}{choices}" if comments else ""
                 if value is not None:
@@ -371,6 +398,17 @@ def write_case(case: Case, comments: bool = False) -> str:
                     lines.append(f"# {f.name} = {note}")
             lines.append("")
     return "\n".join(lines)
+
+
+def _parameter_lines(cells: CellsCase, comments: bool) -> list[str]:
+    """The parameters of a cell model, those that are left out as comments."""
+    standard, lines = MODELS[cells.model](), []
+    for key, name in parameter_keys(cells.model).items():
+        if name in cells.parameters:
+            lines.append(f"{key} = {_toml(cells.parameters[name])}")
+        elif comments:
+            lines.append(f"# {key} = {_toml(float(getattr(standard, name)))}")
+    return lines
 
 
 def _toml(value: Any) -> str:

@@ -5,7 +5,13 @@ from .model import AbstractIonicModel, known, parameter_names
 from .modified_mitchell_schaeffer import ModifiedMitchellSchaeffer
 from .two_variable import AbstractTwoVariableModel
 
+MODELS: dict[str, type[AbstractIonicModel]] = {
+    "mitchell_schaeffer": MitchellSchaeffer,
+    "modified_mitchell_schaeffer": ModifiedMitchellSchaeffer,
+}
+"""The cell models that a case can name: one line each."""
+
 __all__ = [
-    "AbstractIonicModel", "AbstractTwoVariableModel", "MitchellSchaeffer", "ModifiedMitchellSchaeffer",
+    "MODELS", "AbstractIonicModel", "AbstractTwoVariableModel", "MitchellSchaeffer", "ModifiedMitchellSchaeffer",
     "known", "parameter_names",
 ]  # fmt: skip
