@@ -15,7 +15,7 @@ from ..inference import EIKONAL_ROUNDS, Assessment, fit
 from ..mapping import MappingData
 from ..monodomain import Times, Tissue, diffusion_tensor, in_sphere, pulse, simulate
 from ..signals import ActivationTimes
-from ..twin import LogDiffusivity, Twin, field
+from ..twin import LogDiffusivity, Twin, field, scar_field
 from ..view import activation_map, conductivity_map, residual_map, save_figure, scar_map, write_vtkhdf
 from .folder import DISCLAIMER, circumstances, write_json
 
@@ -97,7 +97,7 @@ def run_demo(
     modes = matern_modes(mesh, correlation_length=12.0, count=120)
     tissue_map = LogDiffusivity(
         field(modes, sd=0.2, level_sd=0.5),
-        scar_basis=field(modes, sd=1.5, level_sd=0.3),
+        scar_basis=scar_field(modes),
         reference=float(ionic.diffusivity(0.6)),
         floor=0.02,
         ceiling=2.5,

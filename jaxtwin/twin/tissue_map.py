@@ -10,11 +10,14 @@ from jaxtyping import Array, Float
 
 from .._results import InputError
 from ..anatomy import Mesh
-from ..fem import MaternModes
+from ..fem import MaternModes, matern_modes
 from ..monodomain import magnitude
 
 Coefficients = dict[str, Float[Array, "..."]]
 
+KINDS = "field", "regions", "uniform"
+SCAR_SD, SCAR_LEVEL_SD = 1.5, 0.3  # of the field below the sigmoid of the scar, in whose units its bias is -3
+TENSOR_SD, TENSOR_LEVEL_SD = 1.0, 1.6  # of log(D_l/D_t) as a vector: 2.2 in the mean, speeds 3 to 1
 FAINT = 3.0  # minus the logit of the scar where there is none, at its softest: 5 %
 
 
@@ -176,3 +179,67 @@ def field(modes: MaternModes, sd: float = 0.5, level_sd: float = 1.0) -> Float[A
     """The basis of a Matern field: a free level, `level_sd`, and variation around it, `sd`, both of log D."""
     level = jnp.full((modes.modes.shape[0], 1), level_sd, modes.modes.dtype)
     return jnp.concatenate([level, sd * modes.modes], axis=1)
+
+
+def scar_field(modes: MaternModes) -> Float[Array, "nodes terms"]:
+    """The basis of a scar whose prior has it at 2.5 % of the places: the field exceeds 3 at two standard
+    deviations."""
+    return field(modes, SCAR_SD, SCAR_LEVEL_SD)
+
+
+def tissue_prior(
+    mesh: Mesh,
+    *,
+    reference: float,
+    floor: float = 0.02,
+    ceiling: float = 4.0,
+    kind: str = "field",
+    sd_log: float = 0.5,
+    correlation_length: float = 15.0,
+    modes: int = 300,
+    scar: bool = False,
+    fibres: bool = False,
+    ratio: float = 1.0,
+) -> LogDiffusivity:
+    """The tissue map of a case: which fields are estimated, and their prior scales.
+
+    **Arguments:**
+
+    - `reference`, `floor`, `ceiling`: D along the fibres at the prior mean and its bounds, mm2/ms.
+    - `kind`: log D as a Matern "field", one value per "regions", or "uniform"; `sd_log`: its prior standard
+      deviation.
+    - `correlation_length` (mm) and number of `modes` of all fields; at most a third of the nodes.
+    - `scar`: whether a scar fraction is estimated too, with the prior of `scar_field`.
+    - `fibres`: whether direction and anisotropy ratio of conduction are estimated, on a surface. The
+      logarithm of the ratio is the length of a vector whose two components have a standard deviation of 1.0
+      around a level with one of 1.6: no direction is likelier than another, and `ratio` is not used.
+    - `ratio`: D along over across the fibres of the mesh.
+
+    **Raises:** `InputError` for another kind, and for bounds that do not enclose the reference.
+    """
+    if kind not in KINDS:
+        raise InputError(f"a tissue map of kind '{kind}'", " or ".join(KINDS), "Choose one of them")
+    found = None
+    if kind == "field" or scar or fibres:
+        count = min(modes, len(mesh.points) // 3)
+        found = matern_modes(mesh, correlation_length=correlation_length, count=count)
+    if kind == "field" and found is not None:
+        basis = field(found, sd_log)
+    else:
+        basis = per_region(mesh, sd_log) if kind == "regions" else uniform(len(mesh.points), sd_log)
+    tensor = field(found, TENSOR_SD, TENSOR_LEVEL_SD) if fibres and found is not None else None
+    return LogDiffusivity(
+        basis, scar_basis=scar_field(found) if scar and found is not None else None,
+        reference=reference, floor=floor, ceiling=ceiling, ratio=1.0 if fibres else ratio,
+        ratio_basis=tensor, angle_basis=None if tensor is None else 0.5 * tensor,
+    )  # fmt: skip
+
+
+def discrepancy_basis(
+    mesh: Mesh, *, sd_ms: float, correlation_length: float = 20.0, modes: int = 300
+) -> Float[Array, "nodes terms"]:
+    """The basis of a Matern field of activation times that each map may have in addition to the model, ms,
+    with prior standard deviation `sd_ms` and without its constant, which is the time offset of the map."""
+    count = min(modes, len(mesh.points) // 3)
+    found = matern_modes(mesh, correlation_length=correlation_length, count=count)
+    return sd_ms * found.modes[:, 1:]
