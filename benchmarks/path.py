@@ -19,7 +19,8 @@ model = "mitchell_schaeffer"
 [tissue]
 diffusivity_mm2_per_ms = 0.3
 anisotropy_ratio = 4.0
-[[stimulus]]
+[[beat]]
+[[beat.pulse]]
 kind = "sphere"
 centre_mm = {centre}
 radius_mm = 3.0
@@ -34,7 +35,8 @@ file = "{data}/eam_map/openep_mesh_2_dense.vtk"
 [tissue]
 speed_mm_per_ms = 0.8
 anisotropy_ratio = 1.0
-[[stimulus]]
+[[beat]]
+[[beat.pulse]]
 kind = "map"
 [time]
 step_ms = 0.2

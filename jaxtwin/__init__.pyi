@@ -1,4 +1,4 @@
-from . import assurance, chamber, exchange, inference, mapping, signals, twin, verify, view
+from . import assurance, case, chamber, exchange, inference, mapping, signals, twin, verify, view
 from ._results import InputError, SilentWarning, SolveError
 from .anatomy import (
     Heart,
@@ -14,6 +14,7 @@ from .anatomy import (
     slab,
     write_mesh,
 )
+from .case import Case, Prepared, load_case, prepare
 from .cells import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
 from .fem import Space, matern_modes, partition
 from .inference import (
@@ -63,15 +64,16 @@ from .twin import Beat, LogDiffusivity, Twin, beat, earliest_sources, field, per
 
 __all__ = [
     "AbstractEvidence", "AbstractIonicModel", "AbstractRecorder", "ActivationTimes", "Arrival", "Beat",
-    "Checkpointed", "Fit", "ForwardMode", "Heart", "InputError", "Laplace", "LogDiffusivity", "MappingData",
-    "Mesh", "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "Prior", "RungeKuttaChebyshev",
-    "SilentWarning", "Solution", "SolveError", "Space", "Stimulus", "StudentT", "Study", "Times", "Tissue",
-    "Twin", "Voltage", "VoltageTrace", "assurance", "atrial_shell", "beat", "burst", "cable", "chamber",
-    "cramer_rao", "decremental", "design_next", "diffusion_tensor", "diffusivity_for", "earliest_sources",
-    "eikonal", "exchange", "field", "fit", "identifiable", "in_regions", "in_sphere", "inference",
-    "mapping", "matern_modes", "numerical_error", "partition", "per_region", "posterior", "predict",
-    "project", "pulse", "read_csv", "read_heart", "read_mapping", "read_mesh", "read_study", "read_twin",
-    "refine", "reorder", "repair", "s1s2", "sample", "sheet", "signals", "simulate", "simulate_batch",
-    "simulate_split", "slab", "spread", "train", "twin", "uniform", "verify", "view", "wave_speed",
-    "write_csv", "write_mesh", "write_study", "write_twin",
+    "Case", "Checkpointed", "Fit", "ForwardMode", "Heart", "InputError", "Laplace", "LogDiffusivity",
+    "MappingData", "Mesh", "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "Prepared", "Prior",
+    "RungeKuttaChebyshev", "SilentWarning", "Solution", "SolveError", "Space", "Stimulus", "StudentT",
+    "Study", "Times", "Tissue", "Twin", "Voltage", "VoltageTrace", "assurance", "atrial_shell", "beat",
+    "burst", "cable", "case", "chamber", "cramer_rao", "decremental", "design_next", "diffusion_tensor",
+    "diffusivity_for", "earliest_sources", "eikonal", "exchange", "field", "fit", "identifiable",
+    "in_regions", "in_sphere", "inference", "load_case", "mapping", "matern_modes", "numerical_error",
+    "partition", "per_region", "posterior", "predict", "prepare", "project", "pulse", "read_csv",
+    "read_heart", "read_mapping", "read_mesh", "read_study", "read_twin", "refine", "reorder", "repair",
+    "s1s2", "sample", "sheet", "signals", "simulate", "simulate_batch", "simulate_split", "slab", "spread",
+    "train", "twin", "uniform", "verify", "view", "wave_speed", "write_csv", "write_mesh", "write_study",
+    "write_twin",
 ]  # fmt: skip

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from jax.errors import JaxRuntimeError
@@ -71,17 +71,17 @@ def init(folder: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
 
 @app.command()
 def simulate(case: CaseFile) -> None:
-    """Solve one beat and write activation times, voltages and figures."""
-    from ._cli.case import load_case
+    """Simulate the beats of a case, each from rest; write activation times, voltages and figures."""
     from ._cli.folder import run_folder
     from ._cli.simulate import run_simulate
+    from .case import load_case
 
     loaded = load_case(case)
     configure(loaded.output.precision)
     target = loaded.path(loaded.output.folder)
     with run_folder(target) as folder, bar("simulate", "preparing") as update:
-        run_simulate(loaded, folder, say, lambda now, end: update(now, end, f"{now:.0f} of {end:.0f} ms"))
-    _print_summary(target, ("nodes", "activated_nodes", "last_activation_ms", "seconds"))
+        summary = run_simulate(loaded, folder, say, _of_beats(update, len(loaded.beats)))
+    _print_summary(summary, target, ("nodes", "activated_nodes", "last_activation_ms", "seconds"))
 
 
 @app.command()
@@ -90,9 +90,9 @@ def fit(case: CaseFile) -> None:
 
     A fit that was interrupted goes on from its last iteration when the same command is given again.
     """
-    from ._cli.case import load_case, write_case
     from ._cli.fit import run_fit
     from ._cli.folder import run_folder
+    from .case import load_case, write_case
 
     loaded = load_case(case)
     configure(loaded.output.precision)
@@ -101,11 +101,11 @@ def fit(case: CaseFile) -> None:
     key = hashlib.sha256(write_case(loaded).encode()).hexdigest()[:12]
     checkpoint = target.with_name(f".{target.name}.{key}.checkpoint.h5")
     with run_folder(target) as folder, bar("fit", "preparing") as update:
-        run_fit(loaded, folder, checkpoint, say, _of_iterations(update))
+        summary = run_fit(loaded, folder, checkpoint, say, _of_iterations(update))
     checkpoint.unlink(missing_ok=True)
-    _print_errors(target)
-    _print_intervals(target)
-    _print_summary(target, ("validated", "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"))
+    _print_errors(summary)
+    _print_intervals(summary)
+    _print_summary(summary, target, ("validated", "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"))
 
 
 @app.command("import")
@@ -346,9 +346,16 @@ def _of_iterations(update: Callable[[float, float, str], None]):
     return report
 
 
-def _print_errors(folder: Path) -> None:
+def _of_beats(update: Callable[[float, float, str], None], beats: int):
+    def report(now: float, end: float, beat: int) -> None:
+        state = f"{now:.0f} of {end:.0f} ms" + (f", beat {beat} of {beats}" if beats > 1 else "")
+        update(now, end, state)
+
+    return report
+
+
+def _print_errors(summary: dict[str, Any]) -> None:
     """What the twin and its rivals make of the points it saw, and of those it did not."""
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     scores = {"twin": summary["twin"]} | summary["baselines"]
     heads = {
         part: f"{part.replace('_', ' ')}, {score['points']} points" for part, score in scores["twin"].items()
@@ -359,9 +366,8 @@ def _print_errors(folder: Path) -> None:
     Console(highlight=False).print(table)
 
 
-def _print_intervals(folder: Path) -> None:
+def _print_intervals(summary: dict[str, Any]) -> None:
     """How often intervals held at points that no fit has seen, and where to pace next."""
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     found = summary["intervals"]
     names = {"held_out_points": "held-out points", "held_out_patch": "points of the held-out patch"}
     for part, name in names.items():
@@ -381,8 +387,7 @@ def _shown(score: dict) -> str:
     return f"{score['rmse_ms']:.2f}{missed}" if "rmse_ms" in score else "none reached"
 
 
-def _print_summary(folder: Path, keys: tuple[str, ...]) -> None:
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+def _print_summary(summary: dict[str, Any], folder: Path, keys: tuple[str, ...]) -> None:
     for key in keys:
         print(f"{key}: {json.dumps(_rounded(summary[key]))}")
     print(f"Results in {folder}. {summary['notice']}")

@@ -18,7 +18,7 @@ file = "{data}/atrium_dtmri/Labelled.pts"
 [tissue]
 diffusivity_mm2_per_ms = 0.3
 anisotropy_ratio = {ratio}
-{stimuli}
+{beats}
 [time]
 step_ms = 0.2
 [map]
@@ -32,8 +32,9 @@ iterations = 2
 tolerance = 1.0
 uncertainty_directions = 0
 """
-STIMULUS = """
-[[stimulus]]
+BEAT = """
+[[beat]]
+[[beat.pulse]]
 kind = "sphere"
 centre_mm = {}
 radius_mm = 3.0
@@ -114,8 +115,8 @@ def atrium() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sites, centres = true_map(folder)
-        stimuli = "".join(STIMULUS.format(site.tolist()) for site in sites)
-        text = CASE.format(data=DATA.as_posix(), ratio=RATIO, stimuli=stimuli, noise=NOISE)
+        beats = "".join(BEAT.format(site.tolist()) for site in sites)
+        text = CASE.format(data=DATA.as_posix(), ratio=RATIO, beats=beats, noise=NOISE)
         summary = run_in(folder, "fit", text)
         result = read_vtkhdf(folder / "result" / "result.vtkhdf")
     fields, mass = result.point_data, lumped_mass(result.mesh)

@@ -9,14 +9,11 @@ from .._units import conductivity_from_diffusivity
 from ..anatomy import MeshFile, quality, read_mesh, repair, stiffness_bound
 from ..anatomy.opencarp import SUFFIXES
 from ..anatomy.size import size_warnings
-from ..mapping import MappingData, project, read_csv, read_mapping
+from ..case import Case, load_case, prepare
+from ..mapping import MappingData, read_csv, read_mapping
 from ..mapping.formats import recognise
 from ..mapping.formats.csv_points import SUFFIXES as TABLES
 from ..mapping.formats.vtk_surface import is_lat
-from ..signals import wave_speed
-from . import build
-from .case import Case, load_case
-from .sites import site_problems
 from .study import assessed, unlikely
 
 
@@ -38,25 +35,22 @@ def check_file(path: Path, unit: str = "auto", figure: Path | None = None) -> di
 
 def _of_case(case: Case) -> dict[str, Any]:
     """All that a run does before it computes."""
-    heart, ionic = build.heart(case), build.cells(case)
-    along = build.diffusivity(case, ionic)
-    facts: dict[str, Any] = {"kind": "case", "nodes": len(heart.mesh.points), "cells": len(heart.mesh.cells)}
-    data = None
-    if case.map.file:
-        data, place = project(heart.mesh, build.mapping(case, heart)[0])
-        distance = np.percentile(np.asarray(place.distance)[data.valid], [50, 100])
-        facts |= {"map_points": len(data.lat_ms), "valid": int(data.valid.sum())}
+    ready, mapped = prepare(case), bool(case.map.file)
+    mesh = ready.heart.mesh
+    facts: dict[str, Any] = {"kind": "case", "nodes": len(mesh.points), "cells": len(mesh.cells)}
+    if mapped:
+        valid = ready.data.valid
+        distance = np.percentile(np.asarray(ready.place.distance)[valid], [50, 100])
+        facts |= {"map_points": len(valid), "valid": int(valid.sum())}
         facts["map_to_mesh_mm"] = dict(zip(("median", "max"), distance.tolist(), strict=True))
-    speed = float(wave_speed(ionic, along))
-    stimuli = [build.stimulus(case, s, heart, data, k, speed) for k, s in enumerate(case.stimulus)]
-    problems = [] if data is None else [*data.notes, *site_problems(case, heart.mesh, data, stimuli)]
     return facts | {
-        "stimulated_nodes": [int((np.asarray(s.strength) > 0).any(axis=0).sum()) for s in stimuli],
-        "speed_mm_per_ms": speed,
-        "diffusivity_mm2_per_ms": along,
-        "conductivity_S_per_m": conductivity_from_diffusivity(along),
-        "notes": list(heart.notes),
-        "problems": [*heart.warnings, *problems],
+        "pulses": [beat.pulses for beat in ready.beats],
+        "stimulated_nodes": [int((np.asarray(b.strength) > 0).any(axis=0).sum()) for b in ready.beats],
+        "speed_mm_per_ms": ready.speed,
+        "diffusivity_mm2_per_ms": ready.diffusivity,
+        "conductivity_S_per_m": conductivity_from_diffusivity(ready.diffusivity),
+        "notes": ready.notes,
+        "problems": [*ready.warnings, *(ready.problems() if mapped else ())],
     }
 
 

@@ -6,15 +6,12 @@ import numpy as np
 
 from .._results import InputError
 from ..anatomy import Heart, write_mesh
-from ..assurance import hold_out
+from ..case import Case, Prepared, load_case, prepare
 from ..chamber import chamber
 from ..exchange import Electrode, write_opencarp_case
-from ..mapping import Study, project, read_mapping, write_csv, write_openep
+from ..mapping import Study, read_mapping, write_csv, write_openep
 from ..monodomain import Stimulus
-from ..signals import wave_speed
 from ..view import Result, read_vtkhdf
-from . import build
-from .case import Case, load_case
 from .folder import new_folder
 
 RESULT = "result.vtkhdf"
@@ -84,28 +81,27 @@ def _of_run(source: Path, target: Path) -> list[str]:
 
 
 def _opencarp(result: Result, case: Case, target: Path) -> list[str]:
-    """One case for each map of a fit, on the clock of openCARP, which begins at 0."""
-    mesh, ionic = result.mesh, build.cells(case)
+    """One case for each beat, on the clock of openCARP, which begins at 0."""
     if result.cell_data.get("conduction_direction") is not None:
         raise InputError(
             "a fit of fibres, whose tensor turns from cell to cell", "a fit along known fibres",
             "Export .vtu: the case for openCARP has one anisotropy ratio",
         )  # fmt: skip
-    reference = build.diffusivity(case, ionic)
-    nodal = result.point_data.get(DIFFUSIVITY, np.full(len(mesh.points), reference))
+    ready, mesh = _as_computed(result, case), result.mesh
+    nodal = result.point_data.get(DIFFUSIVITY, np.full(len(mesh.points), ready.diffusivity))
     along = np.exp(np.log(np.asarray(nodal, np.float64))[mesh.cells].mean(axis=1))
-    stimuli = _stimuli(result, case, float(wave_speed(ionic, reference)))
-    lines, several = [], len(stimuli) > 1
-    begin = min(float(np.min(one.onset)) for one in stimuli)
+    beats, lines = ready.beats, []
+    begin = min(float(np.min(one.onset)) for one in beats)
     shift = min(begin, 0.0)
     end = float(case.time.end_ms or 500.0) - shift
     with new_folder(target) as made:
-        for k, stimulus in enumerate(stimuli):
+        for k, beat in enumerate(beats):
             error = write_opencarp_case(
-                made / f"map_{k + 1}" if several else made, mesh, along, ratio=case.tissue.anisotropy_ratio,
-                ionic=ionic, stimuli=_electrodes(stimulus, shift), end_ms=end, step_ms=case.time.step_ms,
+                made / f"beat_{k + 1}" if len(beats) > 1 else made, mesh, along,
+                ratio=case.tissue.anisotropy_ratio, ionic=ready.cells, stimuli=_electrodes(beat, shift),
+                end_ms=end, step_ms=case.time.step_ms,
             )  # fmt: skip
-        lines.append(f"{len(stimuli)} case(s) for openCARP: openCARP +F case.par")
+        lines.append(f"{len(beats)} case(s) for openCARP: openCARP +F case.par")
         lines.append(f"Conductivities in classes, at most {100 * error:.2g} % from those fitted.")
         if shift:
             lines.append(
@@ -115,28 +111,19 @@ def _opencarp(result: Result, case: Case, target: Path) -> list[str]:
     return lines
 
 
-def _stimuli(result: Result, case: Case, speed: float) -> list[Stimulus]:
-    origin = np.asarray(result.point_data.get("original_node", np.arange(len(result.mesh.points))), int)
-    heart = Heart(result.mesh, origin, dict(result.point_data))
-    if any(one.kind == "vtx" for one in case.stimulus) or case.map.file == case.mesh.file:
-        heart = build.heart(case)  # what is given at its nodes is not in the result
-        if heart.mesh.points.shape != result.mesh.points.shape or not np.allclose(
-            heart.mesh.points, result.mesh.points, atol=1e-4
-        ):
-            raise InputError(
-                f"{case.mesh.file}, which is no longer the mesh of this run", "the file that was computed on",
-                "Run the case again",
-            )  # fmt: skip
-    data = None
-    if any(one.kind == "map" for one in case.stimulus):
-        data, _ = build.mapping(case, heart)
-        data, _ = project(result.mesh, data)
-        # sources come from what the fit has seen
-        data = data.subset(hold_out(
-            result.mesh, data, fit=case.map.fit_points or None, held_out=case.map.held_out_points,
-            patch_fraction=case.map.held_out_patch_fraction, seed=case.map.seed,
-        ).fit)  # fmt: skip
-    return [build.stimulus(case, one, heart, data, k, speed) for k, one in enumerate(case.stimulus)]
+def _as_computed(result: Result, case: Case) -> Prepared:
+    """The case of a run, with the heart of its result where that is enough."""
+    if not any(one.kind == "vtx" for one in case.pulses()) and case.map.file != case.mesh.file:
+        origin = np.asarray(result.point_data.get("original_node", np.arange(len(result.mesh.points))), int)
+        return prepare(case, heart=Heart(result.mesh, origin, dict(result.point_data)))
+    ready = prepare(case)  # what is given at its nodes is not in the result
+    points = ready.heart.mesh.points
+    if points.shape != result.mesh.points.shape or not np.allclose(points, result.mesh.points, atol=1e-4):
+        raise InputError(
+            f"{case.mesh.file}, which is no longer the mesh of this run", "the file that was computed on",
+            "Run the case again",
+        )  # fmt: skip
+    return ready
 
 
 def _electrodes(stimulus: Stimulus, shift: float) -> list[Electrode]:

@@ -17,7 +17,7 @@ import jax
 
 from .._files import read_bytes
 from .._results import InputError
-from .case import Case, write_case
+from ..case import Case, write_case
 
 DISCLAIMER = "Research use only. Not a medical device."
 PACKAGES = ("jaxtwin", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "numba", "h5py")
@@ -107,7 +107,6 @@ def provenance(case: Case, sources: list[Path], warnings: list[str]) -> dict[str
     Paths are relative to the output folder, from which the case can be run again.
     """
     target = case.path(case.output.folder)
-    sources = [*sources, *(case.path(s.file) for s in case.stimulus if s.kind == "vtx")]
     return circumstances() | {
         "case": write_case(case.seen_from(target)),
         "sha256": {

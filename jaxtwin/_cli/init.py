@@ -8,12 +8,12 @@ import numpy as np
 
 from .._files import atomic_write
 from ..anatomy import Mesh, atrial_shell, write_mesh
+from ..case import BeatCase, PulseCase, example_case, write_case
 from ..cells import MitchellSchaeffer
 from ..fem import Space
 from ..mapping import MappingData, write_csv
 from ..monodomain import Times, Tissue, diffusion_tensor, in_sphere, pulse, simulate
 from ..signals import ActivationTimes
-from .case import StimulusCase, example_case, write_case
 from .folder import new_folder
 
 
@@ -25,8 +25,8 @@ def make_case(folder: Path, edge: float = 2.0) -> None:
     with new_folder(folder) as made:
         mesh = atrial_shell(edge)
         site = np.round(mesh.points[mesh.points[:, 2].argmax()], 2)
-        sphere = StimulusCase(centre_mm=tuple(site.tolist()), radius_mm=4.0)
-        case = dataclasses.replace(example_case(), stimulus=[sphere])
+        sphere = PulseCase(centre_mm=tuple(site.tolist()), radius_mm=4.0)
+        case = dataclasses.replace(example_case(), beats=[BeatCase(pulses=[sphere])])
         write_mesh(made / "heart.vtu", mesh)
         write_csv(made / "map.csv", made_up_map(mesh, site, sphere.radius_mm))
         with atomic_write(made / "case.toml") as stream:

@@ -10,6 +10,19 @@ import numpy as np
 from .._files import atomic_write
 from .._results import InputError
 from ..anatomy import read_mesh, repair, write_mesh
+from ..case import (
+    BeatCase,
+    Case,
+    CellsCase,
+    FitCase,
+    MapCase,
+    MeshCase,
+    OutputCase,
+    PulseCase,
+    TimeCase,
+    TissueCase,
+    write_case,
+)
 from ..chamber import carried_fibres, chamber, rule_fibres
 from ..mapping import (
     Map,
@@ -24,18 +37,6 @@ from ..mapping import (
 )
 from ..mapping.quality import FAR_MM, LOW_MV, OUTLIER
 from ..view import quality_map, save_figure
-from .case import (
-    Case,
-    CellsCase,
-    FitCase,
-    MapCase,
-    MeshCase,
-    OutputCase,
-    StimulusCase,
-    TimeCase,
-    TissueCase,
-    write_case,
-)
 
 Say = Callable[[str], None]
 HELD_OUT = 0.2  # of the points of all maps, kept for validation
@@ -141,7 +142,7 @@ def make_study_case(
     case = Case(
         mesh=MeshCase(file="heart.vtu"), cells=CellsCase(),
         tissue=TissueCase(speed_mm_per_ms=0.7, anisotropy_ratio=ratio),
-        stimulus=[StimulusCase(kind="map") for _ in data.names], time=TimeCase(),
+        beats=[BeatCase(pulses=[PulseCase(kind="map")]) for _ in data.names], time=TimeCase(),
         map=MapCase(file=file, maps=data.names, held_out_points=held_out, fit_points=fit_points),
         fit=FitCase(
             scar=len(data.names) > 1, modes=min(MODES, len(mesh.points) // 3), discrepancy_ms=DISCREPANCY_MS

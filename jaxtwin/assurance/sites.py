@@ -1,4 +1,6 @@
-"""Sites of stimulation beside the maps of a case: whether they belong together."""
+"""Whether pacing sites and sources belong to the maps: swapped sites, reversed signs, several sources."""
+
+from collections.abc import Mapping
 
 import numpy as np
 from scipy.spatial import KDTree
@@ -8,36 +10,25 @@ from ..anatomy import Mesh
 from ..mapping import MappingData
 from ..monodomain import Stimulus
 from ..twin import find_sources
-from .case import Case
 
 FEWEST = 10  # points of which a rank correlation of LATs and distances says something
 FALLING, BETTER = -0.2, 0.3  # such a correlation, and a difference between two, that is no accident
 
 
-def site_problems(case: Case, mesh: Mesh, data: MappingData, stimuli: list[Stimulus]) -> list[str]:
-    """Sentences on stimuli (one for each map, in their order) that the maps contradict: swapped sites, LATs
-    of reversed sign, several sources in one map, LATs too early to be believed."""
+def site_problems(mesh: Mesh, data: MappingData, beats: Mapping[int, Stimulus]) -> list[str]:
+    """Sentences on pacing sites that the maps contradict: swapped sites, LATs of reversed sign.
+
+    LATs rise with the distance from the site that started the wave, at any conduction velocity. What is
+    compared is their rank correlation with the distance, in space.
+
+    **Arguments:** `beats`: by the index of a map, the stimulus whose last pulse starts its wave.
+    """
     found, away = [], {}
-    for k, (one, stimulus) in enumerate(zip(case.stimulus, stimuli, strict=True)):
-        rows = data.valid & (data.map_index == k)
-        if not rows.any():
-            continue
-        if one.kind == "map":
-            sources = find_sources(mesh, data, k, fraction=one.earliest_fraction)
-            if sources.count > 1:
-                size = ", ".join(str(int((sources.place == each).sum())) for each in range(sources.count))
-                found.append(
-                    f"Map '{data.names[k]}' starts at {sources.count} separate places ({size} points)."
-                )
-            if sources.doubted.any():
-                found.append(
-                    f"{int(sources.doubted.sum())} LATs of map '{data.names[k]}' are too early for those "
-                    "around them and start no wave."
-                )
-            continue
-        site = mesh.points[(np.asarray(stimulus.strength) > 0).any(axis=0)]
-        away[k] = KDTree(site).query(data.positions)[0]
-    order = {k: [_rank_correlation(far, data, j) for j in range(data.maps)] for k, far in away.items()}
+    for k, stimulus in beats.items():
+        if k < data.maps and (data.valid & (data.map_index == k)).any():
+            site, _ = stimulus.starts(stimulus.pulses - 1)
+            away[k] = KDTree(mesh.points[site]).query(data.positions)[0]
+    order = {k: {j: _rank_correlation(far, data, j) for j in away} for k, far in away.items()}
     for k in order:
         if order[k][k] < FALLING:
             found.append(
@@ -50,6 +41,26 @@ def site_problems(case: Case, mesh: Mesh, data: MappingData, stimuli: list[Stimu
                     f"The LATs of map '{data.names[k]}' rise with the distance from the stimulus of map "
                     f"'{data.names[j]}', and the other way round: swapped sites."
                 )
+    return found
+
+
+def source_problems(
+    mesh: Mesh, data: MappingData, map_index: int = 0, *, fraction: float = 0.04
+) -> list[str]:
+    """Sentences on the source that is taken from a map (see `find_sources`): several of them, and LATs that
+    are too early to be believed."""
+    if not (data.valid & (data.map_index == map_index)).any():
+        return []
+    found, name = [], data.names[map_index]
+    sources = find_sources(mesh, data, map_index, fraction=fraction)
+    if sources.count > 1:
+        size = ", ".join(str(int((sources.place == each).sum())) for each in range(sources.count))
+        found.append(f"Map '{name}' starts at {sources.count} separate places ({size} points).")
+    if sources.doubted.any():
+        found.append(
+            f"{int(sources.doubted.sum())} LATs of map '{name}' are too early for those around them and "
+            "start no wave."
+        )
     return found
 
 

@@ -1,183 +1,321 @@
 """From a case to the objects of the package."""
 
 import dataclasses
+from functools import cached_property
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from .._results import InputError
 from .._units import diffusivity_from_conductivity
-from ..anatomy import Heart, read_heart, read_mesh
+from ..anatomy import Heart, read_heart
+from ..assurance import HoldOut, hold_out, site_problems, source_problems
 from ..cells import MODELS, AbstractIonicModel, parameter_names
-from ..fem import Space
-from ..mapping import MappingData, read_csv, read_study
-from ..monodomain import Stimulus, in_regions, in_sphere, pulse
+from ..fem import Interpolation, Space
+from ..inference import AbstractEvidence, Voltage
+from ..mapping import MappingData, project
+from ..monodomain import Checkpointed, Stimulus, Times, Tissue, diffusion_tensor
+from ..monodomain.protocol import APART
 from ..signals import diffusivity_for, wave_speed
-from ..twin import earliest_sources
-from .case import Case, StimulusCase
+from ..twin import LogDiffusivity, Twin, at_once, discrepancy_basis, tissue_prior
+from .beats import source, stimulus
+from .measured import measured
+from .tables import Case
 
-def heart(case: Case) -> Heart:
-    """The heart of a case, with the node sets of its stimuli by the names of their files."""
-    table, ratio = case.mesh, case.tissue.anisotropy_ratio
-    found = read_heart(
-        case.path(table.file), unit=table.unit, repair=table.repair, keep=table.keep, refine=table.refine,
-        vertices={one.file: case.path(one.file) for one in case.stimulus if one.kind == "vtx" and one.file},
-    )  # fmt: skip
-    curved = (np.ptp(found.mesh.points, axis=0) > 0).all() and found.mesh.dim == 3
-    if ratio > 1 and curved and any("placeholder" in note for note in found.notes):
-        warning = (
-            f"There are no fibres, and anisotropy_ratio = {ratio:g} makes conduction faster along x without "
-            "any anatomical reason: set it to 1, or bring fibres."
-        )
-        found = dataclasses.replace(found, warnings=(*found.warnings, warning))
-    return found
+BEFORE_MS = 5.0  # of a run, before the first LAT of a map that starts its own wave
+AFTER_MS = 25.0  # of a fit, after the last LAT
+REPOLARISED_MS = 500.0  # of a simulation, after its last pulse
+BLOCK = 100  # steps, of which a fit has a multiple, for its checkpoints
+ENOUGH_MAPS = 3  # for the three parameters of a tensor
 
 
-def cells(case: Case) -> AbstractIonicModel:
-    """The cell model with the parameters of the case where given."""
-    return MODELS[case.cells.model](**case.cells.parameters)
+def prepare(case: Case, *, heart: Heart | None = None) -> "Prepared":
+    """What a case describes: the heart, its cells, the data, and the twin to fit.
+
+    Each part is made when it is first asked for, and only what it needs: `prepare(case).heart` reads no map.
+    `heart`: to be used instead of that of the case. Arrays have the precision that JAX is set to; the key
+    `[output] precision` is for the command line.
+
+    **Example:**
+
+    ```python
+    case = jt.load_case("case")
+    ready = jt.prepare(case)
+    found = jt.fit(ready.twin, ready.train, evidence=ready.evidence, iterations=1)
+    posterior = jt.posterior(found, rank=0)
+    ```
+    """
+    return Prepared(case, heart)
 
 
-def _parameters(ionic: AbstractIonicModel) -> dict[str, float]:
-    """All parameters of a cell model."""
-    return {name: float(getattr(ionic, name)) for name in parameter_names(ionic)}
+class Prepared:
+    """The parts of a case, each made when it is first asked for; see `prepare`.
 
+    Asking for a part raises `InputError` where the case does not have it, or where its files do not fit.
+    """
 
-def diffusivity(case: Case, ionic: AbstractIonicModel) -> float:
-    """D along the fibres, mm2/ms, from whichever of the three keys was given."""
-    t = case.tissue
-    if not float(wave_speed(ionic, 1.0)) > 0:
-        raise InputError(
-            f"cells that do not conduct ({_listed(_parameters(ionic))})",
-            "a membrane along which a wave travels",
-            "Correct the parameters in [cells]",
-        )
-    if t.diffusivity_mm2_per_ms is not None:
-        return t.diffusivity_mm2_per_ms
-    if t.conductivity_S_per_m is not None:
-        return diffusivity_from_conductivity(t.conductivity_S_per_m)
-    assert t.speed_mm_per_ms is not None  # a case has exactly one of the three
-    return float(diffusivity_for(ionic, t.speed_mm_per_ms))
+    def __init__(self, case: Case, heart: Heart | None = None):
+        self.case = case
+        if heart is not None:
+            self.heart = heart
 
-
-def _listed(values: dict[str, float]) -> str:
-    return ", ".join(f"{name} = {value:g}" for name, value in values.items())
-
-
-def stimulus(
-    case: Case, one: StimulusCase, heart: Heart, data: MappingData | None, k: int, speed: float
-) -> Stimulus:
-    """The pulse of one [[stimulus]] table."""
-    mesh, size = heart.mesh, len(heart.mesh.points)
-    if one.kind == "map":
-        if data is None:
-            raise InputError("a stimulus of kind map in a case without a map", "a [map]", "Name its file")
-        if k >= data.maps:
-            raise InputError(
-                f"stimulus {k + 1} of kind map with {data.maps} map(s)", "one [[stimulus]] for each map",
-                "Remove this table, or give its points a map_id of their own",
-            )  # fmt: skip
-        return earliest_sources(
-            mesh, data, k, fraction=one.earliest_fraction, radius_mm=one.radius_mm, speed=speed,
-            duration_ms=one.duration_ms, strength=one.strength_per_ms,
+    @cached_property
+    def heart(self) -> Heart:
+        """The heart, with the node sets of the pulses by the names of their files."""
+        table, ratio = self.case.mesh, self.case.tissue.anisotropy_ratio
+        sets = {one.file: self.case.path(one.file) for one in self.case.pulses() if one.kind == "vtx"}
+        found = read_heart(
+            self.case.path(table.file), unit=table.unit, repair=table.repair, keep=table.keep,
+            refine=table.refine, vertices={name: path for name, path in sets.items() if name},
         )  # fmt: skip
-    if one.kind == "sphere":
-        if len(one.centre_mm) != mesh.dim:
-            raise InputError(
-                f"stimulus.centre_mm = {list(one.centre_mm)}", f"{mesh.dim} numbers", "Give the centre in mm"
+        curved = (np.ptp(found.mesh.points, axis=0) > 0).all() and found.mesh.dim == 3
+        if ratio > 1 and curved and any("placeholder" in note for note in found.notes):
+            warning = (
+                f"There are no fibres, and anisotropy_ratio = {ratio:g} makes conduction faster along x "
+                "without any anatomical reason: set it to 1, or bring fibres."
             )
-        nodes = in_sphere(mesh, one.centre_mm, one.radius_mm)
-        if not nodes.any():
-            gap = np.linalg.norm(mesh.points - np.asarray(one.centre_mm)[None], axis=1).min()
-            raise InputError(
-                f"a stimulus that hits no node: the nearest node is {gap:.3g} mm from centre_mm",
-                f"a node within radius_mm = {one.radius_mm:g}",
-                f"Move the centre onto the mesh, which spans {np.round(mesh.points.min(0), 1).tolist()} to "
-                f"{np.round(mesh.points.max(0), 1).tolist()} mm, or enlarge the radius",
-            )
-    elif one.kind == "region":
-        nodes = in_regions(mesh, one.regions)
-        if not nodes.any():
-            raise InputError(
-                f"a stimulus that hits no node: regions {list(one.regions)}",
-                f"one of the tags {np.unique(mesh.regions).tolist()}", "Correct the tags",
-            )  # fmt: skip
-    else:
-        if not one.file:
-            raise InputError("a stimulus of kind vtx without a file", 'file = "..."', "Name the .vtx file")
-        nodes = heart.node_sets[one.file]
-        if not nodes.any():
-            raise InputError(
-                f"a stimulus that hits no node: none of the vertices in {Path(one.file).name} is in the mesh",
-                f"indices of nodes, from 0, of {Path(case.mesh.file).name}",
-                "Look at what the repair dropped ([mesh] repair, keep), or name other nodes",
-            )
-    return pulse(nodes, size, onset=one.start_ms, duration=one.duration_ms, strength=one.strength_per_ms)
+            found = dataclasses.replace(found, warnings=(*found.warnings, warning))
+        return found
 
+    @cached_property
+    def cells(self) -> AbstractIonicModel:
+        """The cell model."""
+        return MODELS[self.case.cells.model](**self.case.cells.parameters)
 
-def mapping(case: Case, heart: Heart) -> tuple[MappingData, list[Path]]:
-    """The measured maps of a case and the files they came from."""
-    path = case.path(case.map.file)
-    if not case.map.file:
-        raise InputError(
-            "a fit without a map", '[map] file = "..."', "Name a CSV or a mesh with a point array"
-        )
-    if path.suffix.lower() in (".csv", ".txt", ".tsv"):
-        data = read_csv(path)
-        _check_end(case, data)
-        return data, [path]
-    if path.suffix.lower() in (".h5", ".hdf5"):
-        data = read_study(path).data(case.map.maps or None)
-        _check_end(case, data)
-        return data, [path]
-    if path == case.path(case.mesh.file):
-        # the same file: carry the array through the repair, so that each point is a node
-        file, own = None, heart.origin >= 0  # what refinement adds was not measured
-        points, arrays = heart.mesh.points[own], {k: v[own] for k, v in heart.point_data.items()}
-    else:
-        file = read_mesh(path, case.mesh.unit)
-        points, arrays = file.mesh.points, file.point_data
-    if case.map.array not in arrays:
-        raise InputError(
-            f"no point array '{case.map.array}' in {path.name}",
-            f"one of its arrays {', '.join(sorted(arrays))}" if arrays else "a file with point arrays",
-            "Set [map] array to the name of the activation times, or [map] file to a CSV",
-        )
-    values = np.asarray(arrays[case.map.array], float)
-    if values.size != len(points):
-        raise InputError(
-            f"the point array '{case.map.array}' of shape {values.shape}", "one number for each point",
-            "Set [map] array to the name of the activation times",
+    @cached_property
+    def diffusivity(self) -> float:
+        """D along the fibres, mm2/ms, from whichever of the three keys is given."""
+        t = self.case.tissue
+        if not float(wave_speed(self.cells, 1.0)) > 0:
+            told = ", ".join(f"{name} = {value:g}" for name, value in _parameters(self.cells).items())
+            raise InputError(
+                f"cells that do not conduct ({told})",
+                "a membrane along which a wave travels",
+                "Correct the parameters in [cells]",
+            )
+        if t.diffusivity_mm2_per_ms is not None:
+            return t.diffusivity_mm2_per_ms
+        if t.conductivity_S_per_m is not None:
+            return diffusivity_from_conductivity(t.conductivity_S_per_m)
+        assert t.speed_mm_per_ms is not None  # a case has exactly one of the three
+        return float(diffusivity_for(self.cells, t.speed_mm_per_ms))
+
+    @cached_property
+    def speed(self) -> float:
+        """The speed of a plane wave along the fibres, mm/ms."""
+        return float(wave_speed(self.cells, self.diffusivity))
+
+    @cached_property
+    def _measured(self) -> tuple[MappingData, list[Path]]:
+        return measured(self.case, self.heart)
+
+    @cached_property
+    def _placed(self) -> tuple[MappingData, Interpolation]:
+        return project(self.heart.mesh, self._measured[0])
+
+    @property
+    def data(self) -> MappingData:
+        """The measured maps; points far from the mesh are not valid."""
+        return self._placed[0]
+
+    @property
+    def place(self) -> Interpolation:
+        """From the nodes to the points of `data`."""
+        return self._placed[1]
+
+    @cached_property
+    def held_out(self) -> HoldOut:
+        """Which points of `data` a fit sees, and which are held out."""
+        table = self.case.map
+        return hold_out(
+            self.heart.mesh, self.data, fit=table.fit_points or None, held_out=table.held_out_points,
+            patch_fraction=table.held_out_patch_fraction, seed=table.seed,
         )  # fmt: skip
-    data = MappingData.from_mesh_array(points, values.ravel(), names=(case.map.array,))
-    _check_end(case, data)
-    return data, [] if file is None else list(file.sources)
 
+    @cached_property
+    def train(self) -> MappingData:
+        """The points to fit."""
+        return self.data.subset(self.held_out.fit).with_sigma(self.case.map.sigma_ms)
 
-def _check_end(case: Case, data: MappingData) -> None:
-    latest, end = float(data.lat_ms[data.valid].max()), case.time.end_ms
-    if end is not None and latest > end:
-        raise InputError(
-            f"a map with activations until {latest:.4g} ms and [time] end_ms = {end:g}",
-            "a run that covers the map",
-            f"Raise end_ms to {latest + 25:.0f} or more, or leave it out",
+    @cached_property
+    def beats(self) -> tuple[Stimulus, ...]:
+        """The pulses of each beat, that with the last onset at the end. Sources from a map come from the
+        points to fit."""
+        return tuple(
+            source(beat, self.heart, self.train, k, self.speed)
+            if beat.of_map
+            else stimulus(self.case, beat, self.heart)
+            for k, beat in enumerate(self.case.beats)
         )
 
+    @cached_property
+    def space(self) -> Space:
+        """The discretised mesh."""
+        table = self.case.mesh
+        return Space(self.heart.mesh, mass_scaling=table.mass_scaling, consistent_mass=table.consistent_mass)
 
-def check_step(case: Case, space: Space) -> list[str]:
-    """Sentences a user should see about the mesh and the step."""
-    notes = []
-    if space.added_mass > 0:
-        notes.append(
-            f"Mass scaling ([mesh] mass_scaling = {case.mesh.mass_scaling:g}) added "
-            f"{100 * space.added_mass:.2g} % of mass at the smallest cells."
+    @cached_property
+    def times(self) -> Times:
+        """The grid in time of a simulation, from rest until the tissue has repolarised; for all beats."""
+        starts = [self._first_ms() if beat.of_map else 0.0 for beat in self.case.beats]
+        last = max(float(np.max(beat.onset)) for beat in self.beats)
+        stop = last + REPOLARISED_MS if self.case.time.end_ms is None else self.case.time.end_ms
+        return Times(stop, self.case.time.step_ms, min(starts))
+
+    def tissue(self, beat: int = 0) -> Tissue:
+        """The tissue of a simulation, with the pulses of a beat: uniform along the fibres."""
+        along = jnp.asarray(self.diffusivity, self.space.mass.dtype)
+        tensor = diffusion_tensor(self.heart.mesh.fibres, along, self.case.tissue.anisotropy_ratio)
+        return Tissue(self.space, self.cells, tensor, self.beats[beat])
+
+    @cached_property
+    def tissue_map(self) -> LogDiffusivity:
+        """What is estimated, with its prior."""
+        f, mesh = self.case.fit, self.heart.mesh
+        if f.fibres and (self.data.maps < ENOUGH_MAPS or mesh.corners != 3):
+            raise InputError(
+                f"[fit] fibres with {self.data.maps} maps of a mesh of {mesh.corners} corners a cell",
+                f"{ENOUGH_MAPS} maps or more of a surface of triangles: fewer do not tell direction from "
+                "speed",
+                "Add maps of other pacing sites, or give the fibres with the mesh",
+            )
+        return tissue_prior(
+            mesh, reference=self.diffusivity, floor=f.least_diffusivity_mm2_per_ms,
+            ceiling=f.largest_diffusivity_mm2_per_ms, kind=f.parameterisation, sd_log=f.sd_log,
+            correlation_length=f.correlation_length_mm, modes=f.modes, scar=f.scar, fibres=f.fibres,
+            ratio=self.case.tissue.anisotropy_ratio,
+        )  # fmt: skip
+
+    @cached_property
+    def discrepancy(self) -> Float[Array, "nodes terms"] | None:
+        """The basis of the model discrepancy, ms; None without."""
+        f = self.case.fit
+        if not f.discrepancy_ms:
+            return None
+        return discrepancy_basis(
+            self.heart.mesh, sd_ms=f.discrepancy_ms, correlation_length=f.discrepancy_length_mm, modes=f.modes
         )
-    return notes
+
+    @cached_property
+    def evidence(self) -> tuple[AbstractEvidence, ...]:
+        """What is observed in addition to LATs."""
+        f = self.case.fit
+        voltages = int((self.train.bipolar_mv > 0.0).sum())
+        if f.voltage and not (f.scar and voltages):
+            raise InputError(
+                f"[fit] voltage = true with scar = {str(f.scar).lower()} and {voltages} bipolar voltages in "
+                "the map", "scar = true and a map with voltages (column bipolar_mv)", "Correct one of them",
+            )  # fmt: skip
+        return (Voltage(f.healthy_mV, f.scar_mV),) if f.voltage else ()
+
+    @cached_property
+    def twin(self) -> Twin:
+        """The twin to fit to `train`, with one beat for each map."""
+        self._refuse_beats()
+        f, mesh = self.case.fit, self.case.mesh
+        return Twin(
+            self.heart.mesh, cells=self.cells, tissue_map=self.tissue_map, beats=self.beats,
+            times=self._times_of_maps(), discrepancy=self.discrepancy, mass_scaling=mesh.mass_scaling,
+            consistent_mass=mesh.consistent_mass,
+            adjoint=Checkpointed(f.gradient_memory_GB * 1e9 / at_once(len(self.beats))),
+        )  # fmt: skip
+
+    def _refuse_beats(self) -> None:
+        """Raises `InputError` for beats that belong to no map."""
+        beats = self.case.beats
+        if any(beat.of_map != beats[0].of_map for beat in beats):
+            raise InputError(
+                "beats of kind map beside others in one fit",
+                "all from their maps, in the time references of the maps, or none",
+                "Give a site for each map, or take all sources from the maps",
+            )
+        if len(beats) != self.data.maps:
+            raise InputError(
+                f"{len(beats)} [[beat]] and {self.data.maps} maps ({', '.join(self.data.names)})",
+                "one [[beat]] for each map, in their order",
+                "Write [[beat]] above the [[beat.pulse]] of each map: pulses below one [[beat]] act in one "
+                "run",
+            )
+        for k, one in enumerate(self.beats):
+            onsets = np.sort(np.asarray(one.onset, np.float64))
+            if len(onsets) > 1 and onsets[-1] - onsets[-2] < APART:
+                raise InputError(
+                    f"a map of a beat whose last two pulses start {onsets[-1] - onsets[-2]:g} ms apart "
+                    f"(beat {k + 1})", f"a last pulse {APART:g} ms or more after the others: its wave is "
+                    "what the map shows", "Give each map a [[beat]] of its own, or lengthen the interval",
+                )  # fmt: skip
+
+    def _first_ms(self) -> float:
+        """Where a run starts whose source is taken from a map."""
+        return float(np.floor(self.train.lat_ms[self.train.valid].min())) - BEFORE_MS
+
+    def _times_of_maps(self) -> Times:
+        """The grid in time that covers every beat until its map ends, in any time reference of the map."""
+        data, table = self.train, self.case.time
+        lat = data.lat_ms[data.valid]
+        latest = max(float(lat.max()), float(np.max(data.until_ms, where=data.silent, initial=-np.inf)))
+        last = max(float(np.max(beat.onset)) for beat in self.beats)
+        needed = max(latest, last + float(np.ptp(lat)))
+        stop = needed + AFTER_MS if table.end_ms is None else table.end_ms
+        if stop < needed:
+            raise InputError(
+                f"[time] end_ms = {stop:g}, a last pulse at {last:g} ms and maps that span "
+                f"{np.ptp(lat):.4g} ms",
+                "a run that covers the maps",
+                f"Raise end_ms to {needed + AFTER_MS:.0f} or more, or leave it out",
+            )
+        start = self._first_ms() if self.case.beats[0].of_map else 0.0
+        block = BLOCK * table.step_ms
+        return Times(start + float(np.ceil((stop - start) / block - 1e-9)) * block, table.step_ms, start)
+
+    def problems(self) -> list[str]:
+        """Sentences on beats that the maps contradict: swapped sites, LATs of reversed sign, several sources
+        in one map, LATs too early to be believed."""
+        of_map = [k for k, beat in enumerate(self.case.beats) if beat.of_map]
+        sites = {k: beat for k, beat in enumerate(self.beats) if k not in of_map}
+        return [
+            each
+            for k in of_map
+            for each in source_problems(
+                self.heart.mesh, self.data, k, fraction=self.case.beats[k].pulses[0].earliest_fraction
+            )
+        ] + site_problems(self.heart.mesh, self.data, sites)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was recognised, converted, changed or dropped in the file of the heart."""
+        return list(self.heart.notes)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is probably wrong, or should be known, of the parts that were made so far."""
+        made = vars(self)
+        space = self.twin.space if "twin" in made else made.get("space")
+        found = [*self.heart.warnings, *(self.data.notes if "_placed" in made else ())]
+        if space is not None and space.added_mass > 0:
+            found.append(
+                f"Mass scaling ([mesh] mass_scaling = {self.case.mesh.mass_scaling:g}) added "
+                f"{100 * space.added_mass:.2g} % of mass at the smallest cells."
+            )
+        return found
+
+    @property
+    def sources(self) -> list[Path]:
+        """The files that were read so far."""
+        vertices = [self.case.path(one.file) for one in self.case.pulses() if one.kind == "vtx"]
+        maps = self._measured[1] if "_measured" in vars(self) else []
+        return [*self.heart.sources, *maps, *vertices]
+
+    def resolved(self, times: Times) -> Case:
+        """The case with what was worked out filled in."""
+        return dataclasses.replace(
+            self.case,
+            cells=dataclasses.replace(self.case.cells, parameters=_parameters(self.cells)),
+            time=dataclasses.replace(self.case.time, end_ms=times.stop),
+        )  # fmt: skip
 
 
-def resolved(case: Case, **tables) -> Case:
-    """The case with what was worked out filled in; `tables` maps the name of a table to its changed keys."""
-    tables = {"cells": {"parameters": _parameters(cells(case))}} | tables
-    return dataclasses.replace(
-        case, **{k: dataclasses.replace(getattr(case, k), **v) for k, v in tables.items()}
-    )
+def _parameters(cells: AbstractIonicModel) -> dict[str, float]:
+    return {name: float(getattr(cells, name)) for name in parameter_names(cells)}

@@ -90,7 +90,7 @@ def place(tmp_path, shell, lat) -> Path:
 BASE = {
     "mesh": {"file": "heart.vtu"},
     "tissue": {"speed_mm_per_ms": 0.7},
-    "stimulus": {"centre_mm": [0.0, 0.0, 18.0], "radius_mm": 8.0},
+    "beat.pulse": {"centre_mm": [0.0, 0.0, 18.0], "radius_mm": 8.0},
     "time": {"step_ms": 0.1},
     "map": {"file": "map.csv"},
     "fit": {"parameterisation": "uniform", "iterations": 1},
@@ -105,7 +105,7 @@ def case(place):
     def write(changes: dict | None = None) -> Path:
         tables = {name: dict(keys) for name, keys in BASE.items()}
         for name, value in (changes or {}).items():
-            table, key = name.split(".")
+            table, _, key = name.rpartition(".")
             tables.setdefault(table, {})[key] = value
         text = "\n".join(
             f"[{table}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in keys.items() if v is not None)

@@ -11,9 +11,8 @@ import pytest
 import jaxtwin._cli.folder as output
 import jaxtwin._cli.init as new_case
 import jaxtwin._cli.simulate as simulation
-from jaxtwin._cli import build
-from jaxtwin._cli.case import load_case
-from jaxtwin._cli.export import _stimuli
+from jaxtwin import load_case, prepare
+from jaxtwin._cli.export import _as_computed
 from jaxtwin._results import InputError
 from jaxtwin.anatomy import Mesh, write_mesh
 from jaxtwin.view import Result
@@ -67,7 +66,7 @@ def content(name, text):
 
 
 OPENCARP = {"mesh.file": "heart.pts"}
-FROM_MAP = {"stimulus.kind": "map"}
+FROM_MAP = {"beat.pulse.kind": "map"}
 XYZ = ("x_mm", "y_mm", "z_mm")
 FAR = column(lambda x: float(x) + 500, "x_mm")
 FLAT_MAP = "x_mm,y_mm,lat_ms\n" + "".join(f"{i},{i},{i}\n" for i in range(20))
@@ -92,23 +91,23 @@ MESHES = {
 }
 STIMULI = {
     "beside the mesh": (
-        {"stimulus.centre_mm": [100, 0, 0]},
+        {"beat.pulse.centre_mm": [100, 0, 0]},
         None,
         ("hits no node", "76 mm from centre_mm", "radius_mm = 8", "[-24.0, -20.0, -13.2]"),
     ),
-    "two coordinates": ({"stimulus.centre_mm": [100, 0]}, None, ("[100.0, 0.0]", "3 numbers")),
+    "two coordinates": ({"beat.pulse.centre_mm": [100, 0]}, None, ("[100.0, 0.0]", "3 numbers")),
     "no such region": (
-        {"stimulus.kind": "region", "stimulus.regions": [77]},
+        {"beat.pulse.kind": "region", "beat.pulse.regions": [77]},
         None,
         ("hits no node: regions [77]", "[0, 1, 2, 3, 4, 5]"),
     ),
-    "vertices without a file": ({"stimulus.kind": "vtx"}, None, ("vtx without a file",)),
+    "vertices without a file": ({"beat.pulse.kind": "vtx"}, None, ("vtx without a file",)),
     "vertices of another mesh": (
-        {"stimulus.kind": "vtx", "stimulus.file": "a.vtx"},
+        {"beat.pulse.kind": "vtx", "beat.pulse.file": "a.vtx"},
         content("a.vtx", "1\nextra\n9999\n"),
         ("a.vtx with the index 9999, at line 3, on a mesh of 297 nodes", "0 to 296", "belong together"),
     ),
-    "map without a map": (FROM_MAP | {"map.file": None}, None, ("without a map", "[map]")),
+    "map without a map": (FROM_MAP | {"map.file": None}, None, ("of kind map without a map", "[map]")),
     "map far from the mesh": (FROM_MAP, FAR, ("far from the mesh", "476 mm")),
     "map longer than the run": (FROM_MAP | {"time.end_ms": 5}, None, ("until 60.29 ms", "end_ms = 5", "85")),
 }
@@ -129,7 +128,7 @@ MAPS = {
         ("until 60.29 ms", "end_ms = 30", "Raise end_ms to 85"),
     ),
     "mesh without arrays": ({"map.file": "heart.pts"}, None, ("no point array 'LAT'", "[map] array")),
-    "none": ({"map.file": None}, None, ("a fit without a map", '[map] file = "..."')),
+    "none": ({"map.file": None}, None, ("a fit or a source of kind map without a map", '[map] file = "..."')),
     "fibres from one map": ({"fit.fibres": True}, None, ("[fit] fibres with 1 maps", "3 maps or more")),
     "too few points": ({"map.fit_points": 9999}, None, ("149 valid points", "9999 to fit")),
     "half": ({}, cut("map.csv", 0.5), ("map.csv line 76 with 1 columns", "5, as in the header")),
@@ -155,7 +154,7 @@ CASES = {
         ("tissue.diffusivity_mm2_per_ms = -1", "above 0"),
     ),
     "step too large": ({"time.step_ms": 1}, None, ("time.step_ms = 1", "upstroke", "0.5 or less", "0.2")),
-    "dead cells": ({"cells.tau_out_ms": 1}, None, ("do not conduct", "tau_out_ms = 1", "raise tau_out_ms")),
+    "dead cells": ({"cells.tau_out_ms": 1}, None, ("no stimulus can excite", "below 0.2222")),
     "output over files": ({"output.folder": "."}, None, ("output folder", "holds something else")),
     "output inside a file": ({"output.folder": "map.csv/x"}, None, ("output folder", "Not a directory")),
 }
@@ -189,7 +188,7 @@ def test_refused_in_one_paragraph(jaxtwin, case, place, command, changes, damage
 
 
 def test_check_refuses_what_a_run_would_refuse(jaxtwin, case, place):
-    path = case({"stimulus.centre_mm": [100, 0, 0]})
+    path = case({"beat.pulse.centre_mm": [100, 0, 0]})
     outcome = jaxtwin("check", path, place / "heart.vtu", place / "nope.csv")
     assert outcome.code == 2
     assert "hits no node" in outcome.err
@@ -198,11 +197,12 @@ def test_check_refuses_what_a_run_would_refuse(jaxtwin, case, place):
 
 
 def test_a_small_or_large_heart_is_a_problem(jaxtwin, case, place, shell):
-    outcome = jaxtwin("check", case({"mesh.unit": "cm", "map.file": None, "stimulus.centre_mm": [0, 0, 180]}))
+    far = {"mesh.unit": "cm", "map.file": None, "beat.pulse.centre_mm": [0, 0, 180]}
+    outcome = jaxtwin("check", case(far))
     assert outcome.code == 0
     assert "480 mm long, which is unusual for a heart" in outcome.out
     write_mesh(place / "heart.vtu", Mesh(shell.points / 5, shell.cells, shell.fibres))
-    for path in (case({"map.file": None, "stimulus.centre_mm": [0, 0, 3.6]}), place / "heart.vtu"):
+    for path in (case({"map.file": None, "beat.pulse.centre_mm": [0, 0, 3.6]}), place / "heart.vtu"):
         outcome = jaxtwin("check", path)
         assert outcome.code == 0
         assert "probably in centimetres" in outcome.out
@@ -219,15 +219,15 @@ def test_anisotropy_without_fibres_is_a_problem(jaxtwin, case, place, shell):
 
 def test_an_exported_stimulus_of_vertices_is_that_of_the_run(case, place, shell):
     (place / "a.vtx").write_text("3\n" + "".join(f"{node}\n" for node in shell.cells[7]))
-    vertices = {"stimulus.kind": "vtx", "stimulus.file": "a.vtx"}
+    vertices = {"beat.pulse.kind": "vtx", "beat.pulse.file": "a.vtx"}
     one = load_case(case(vertices | {"mesh.refine": 1, "map.file": None}))
-    heart = build.heart(one)
+    heart = prepare(one).heart
     result = Result(heart.mesh, np.zeros(0), {"original_node": heart.origin}, {}, {})
-    (stimulus,) = _stimuli(result, one, 0.7)
+    (stimulus,) = _as_computed(result, one).beats
     np.testing.assert_array_equal(np.asarray(stimulus.strength)[0] > 0, heart.node_sets["a.vtx"])
     write_mesh(place / "heart.vtu", Mesh(1.1 * shell.points, shell.cells, shell.fibres))
     with pytest.raises(InputError, match="no longer the mesh of this run"):
-        _stimuli(result, one, 0.7)
+        _as_computed(result, one)
 
 
 def test_a_map_on_the_mesh_has_no_more_points_for_a_finer_mesh(jaxtwin, case, place, shell, lat):
@@ -244,7 +244,8 @@ def test_a_map_on_the_mesh_has_no_more_points_for_a_finer_mesh(jaxtwin, case, pl
 @pytest.mark.parametrize("domain", ["", "intra\n"])
 def test_vertices_stay_a_region_when_the_mesh_is_refined(jaxtwin, case, place, shell, domain):
     (place / "a.vtx").write_text(f"3\n{domain}" + "".join(f"{node}\n" for node in shell.cells[7]))
-    changes = {"stimulus.kind": "vtx", "stimulus.file": "a.vtx", "mesh.file": "heart.pts", "map.file": None}
+    changes = {"beat.pulse.kind": "vtx", "beat.pulse.file": "a.vtx"}
+    changes |= {"mesh.file": "heart.pts", "map.file": None}
     for refine, nodes in ((0, 3), (1, 6), (2, 15)):
         outcome = jaxtwin("check", case(changes | {"mesh.refine": refine}))
         assert outcome.code == 0, outcome.err
@@ -271,7 +272,7 @@ def test_init_spares_a_folder_that_is_not_empty(jaxtwin, place):
 
 
 def test_a_solve_that_diverges_says_where_and_when(jaxtwin, case, place):
-    path = case({"stimulus.strength_per_ms": 1e6})
+    path = case({"beat.pulse.strength_per_ms": 1e6})
     before = files(place)
     outcome = jaxtwin("simulate", path)
     assert outcome.code == 1

@@ -11,12 +11,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jaxtwin import InputError
-from jaxtwin._cli.case import TABLES, Case, StimulusCase, example_case, load_case, write_case
+from jaxtwin.case import (
+    LISTED,
+    TABLES,
+    BeatCase,
+    Case,
+    CellsCase,
+    PulseCase,
+    example_case,
+    load_case,
+    parameter_keys,
+    write_case,
+)
+from jaxtwin.cells import MODELS
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 FIELDS = {
-    f"{table}.{field.name}": field for table, kind in TABLES.items() for field in dataclasses.fields(kind)
+    f"{table}.{field.name}": field
+    for table, kind in TABLES.items()
+    for field in dataclasses.fields(kind)
+    if field.name != "parameters"
 }
+PARAMETERS = {model: list(parameter_keys(model).values()) for model in MODELS}
 WAYS = ("speed_mm_per_ms", "conductivity_S_per_m", "diffusivity_mm2_per_ms")
 SLOW_DISK = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -39,32 +55,53 @@ def values(hint, field):
     return {str: TEXT, int: st.integers(low, rules["most"]), bool: st.booleans()}[hint]
 
 
-def tables(kind):
+def keys(kind):
+    """Any keys of a table that its rules allow."""
     hints = typing.get_type_hints(kind)
-    return st.builds(kind, **{f.name: values(hints[f.name], f) for f in dataclasses.fields(kind)})
+    return st.fixed_dictionaries({f.name: values(hints[f.name], f) for f in dataclasses.fields(kind)})
 
 
-@st.composite
-def cases(draw):
-    """Any case that can be run."""
+CELLS = st.sampled_from(list(PARAMETERS)).flatmap(
+    lambda model: st.fixed_dictionaries({
+        "model": st.just(model),
+        "parameters": st.dictionaries(st.sampled_from(PARAMETERS[model]), st.floats(-1e9, 1e9)),
+    })
+)  # fmt: skip
+ANY = st.fixed_dictionaries({
+    name: CELLS if kind is CellsCase else keys(kind) for name, kind in TABLES.items() if name != LISTED
+})  # fmt: skip
+BEATS = st.lists(st.lists(keys(PulseCase), min_size=1, max_size=3), min_size=1, max_size=3)
+
+
+def beat_of(pulses):
+    """A beat that can be run."""
+    made = [PulseCase(**pulse) for pulse in pulses]
+    for pulse in made:
+        pulse.interval_ms = (pulse.interval_ms or 500.0) if pulse.count > 1 else None
+    if any(pulse.kind == "map" for pulse in made):
+        made = [dataclasses.replace(made[0], kind="map", count=1, interval_ms=None)]
+    return BeatCase(pulses=made)
+
+
+def case_of(tables, beats, way):
+    """A case that can be run."""
     case = Case(
-        **{name: draw(tables(kind)) for name, kind in TABLES.items() if name != "stimulus"},
-        stimulus=draw(st.lists(tables(StimulusCase), min_size=1, max_size=3)),
+        **{name: TABLES[name](**given) for name, given in tables.items()},
+        beats=[beat_of(pulses) for pulses in beats],
     )
     case.mesh.file = case.mesh.file or "heart.vtu"
-    chosen = draw(st.sampled_from(WAYS))
-    for way in WAYS:
-        setattr(case.tissue, way, (getattr(case.tissue, way) or 0.5) if way == chosen else None)
+    for each in WAYS:
+        setattr(case.tissue, each, (getattr(case.tissue, each) or 0.5) if each == way else None)
     case.fit.largest_diffusivity_mm2_per_ms += 2 * case.fit.least_diffusivity_mm2_per_ms
     if case.time.end_ms is not None:
-        case.time.end_ms += 2 * max(s.start_ms for s in case.stimulus)
+        case.time.end_ms += 2 * max(pulse.last_ms for pulse in case.pulses())
     return case
 
 
 @SLOW_DISK
-@given(case=cases(), comments=st.booleans())
-def test_what_is_written_is_read_again(tmp_path, case, comments):
-    path = tmp_path / "case.toml"
+@given(tables=ANY, beats=BEATS, way=st.sampled_from(WAYS), comments=st.booleans())
+def test_what_is_written_is_read_again(tmp_path, tables, beats, way, comments):
+    case, path = case_of(tables, beats, way), tmp_path / "case.toml"
     path.write_text(write_case(case, comments), encoding="utf-8")
     case.where = tmp_path.resolve()
     assert load_case(path) == case
@@ -72,10 +109,10 @@ def test_what_is_written_is_read_again(tmp_path, case, comments):
 
 def test_seen_from_another_folder_all_files_are_the_same(tmp_path):
     case = dataclasses.replace(example_case(), where=tmp_path / "a")
-    case.stimulus[0].file = "../pacing.vtx"
+    case.beats[0].pulses[0].file = "../pacing.vtx"
     moved = case.seen_from(tmp_path / "b" / "c")
     assert moved.mesh.file == "../../a/heart.vtu"
-    assert moved.path(moved.stimulus[0].file) == case.path(case.stimulus[0].file)
+    assert moved.path(moved.beats[0].pulses[0].file) == case.path("../pacing.vtx")
     assert moved.path(moved.output.folder) == case.path(case.output.folder)
     assert moved.fit == case.fit
 
@@ -88,9 +125,9 @@ def load(tmp_path):
         for table, line in (
             ("[mesh]", 'file = "a.vtu"'),
             ("[tissue]", "speed_mm_per_ms = 0.7"),
-            ("[stimulus]", "centre_mm = [0, 0, 0]"),
+            ("[beat.pulse]", "centre_mm = [0, 0, 0]"),
         ):
-            text += "" if table in text else f"\n{table}\n{line}\n"
+            text += "" if table.strip("[]") in text else f"\n{table}\n{line}\n"
         path = tmp_path / "case.toml"
         path.write_text(text, encoding="utf-8")
         return load_case(path)
@@ -101,7 +138,7 @@ def load(tmp_path):
 def test_whole_numbers_serve_as_numbers(load):
     case = load("[time]\nstep_ms = 0.1\nend_ms = 300")
     assert isinstance(case.time.end_ms, float)
-    assert case.stimulus[0].centre_mm == (0.0, 0.0, 0.0)
+    assert case.beats[0].pulses[0].centre_mm == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -126,9 +163,22 @@ def test_whole_numbers_serve_as_numbers(load):
         ("[map]\nfile = 3", ("map.file = 3", "a text in quotes")),
         ("[map]\nfile = 'a\\u0000'".replace("'", '"'), ("map.file", "null characters")),
         ("[fit]\nscar = 1", ("fit.scar = 1", "true or false")),
-        ("[stimulus]\nregions = 3", ("stimulus.regions = 3", "a list in brackets, each a whole number")),
-        ("[stimulus]\nregions = ['a']", ("stimulus.regions", "each a whole number")),
-        ("[[stimulus]]\nstart_ms = 9.0\n[time]\nend_ms = 9.0", ("starts at 9 ms", "end_ms")),
+        ("[beat.pulse]\nregions = 3", ("beat.pulse.regions = 3", "a list in brackets, each a whole number")),
+        ("[beat.pulse]\nregions = ['a']", ("beat.pulse.regions", "each a whole number")),
+        ("[[beat]]\n[[beat.pulse]]\nstart_ms = 9.0\n[time]\nend_ms = 9.0", ("starts at 9 ms", "end_ms")),
+        ("[beat.pulse]\ncount = 4\ninterval_ms = 9.0\n[time]\nend_ms = 20.0", ("starts at 27 ms", "count")),
+        ("[beat.pulse]\ncount = 4", ("count = 4 and no interval_ms", "train")),
+        ("[beat.pulse]\ninterval_ms = 4", ("count = 1 and interval_ms = 4",)),
+        ("[beat.pulse]\nkind = 'map'\ncount = 2\ninterval_ms = 9.0", ("of kind map", "alone in its beat")),
+        ("[[beat.pulse]]\nkind = 'map'\n[[beat.pulse]]\nkind = 'map'", ("[[beat]] of their own",)),
+        ("[[beat]]\nradius_mm = 3", ("key radius_mm in [[beat]]", "Move it to [beat.pulse]")),
+        ("[[beat]]\n#beat.pulse", ("a [[beat]] without a pulse",)),
+        ("[[stimulus]]\n#beat.pulse", ("[[stimulus]] in case.toml", "Rename each", "one beat for each map")),
+        (
+            "[cells]\nmodel = 'modified_mitchell_schaeffer'\nu_gate = 1",
+            ("key u_gate in [cells]", "tau_in_ms"),
+        ),
+        ("[cells]\ntau_in_ms = 'fast'", ("cells.tau_in_ms = 'fast'", "a number")),
         ("[fit]\nleast_diffusivity_mm2_per_ms = 5.0", ("the least below the largest",)),
         ("[tissue]\n", ("no conduction", *WAYS)),
         (
@@ -136,11 +186,12 @@ def test_whole_numbers_serve_as_numbers(load):
             ("speed_mm_per_ms and conductivity_S_per_m",),
         ),
         ("[mesh]\nunit = 'mm'", ("without a mesh",)),
-        ("mesh = 3\n[stimulus]\n#[mesh]", ("mesh = 3", "a table [mesh]")),
+        ("mesh = 3\n[beat.pulse]\n#[mesh]", ("mesh = 3", "a table [mesh]")),
         ("[[mesh]]\nfile = 'a'\n#[mesh]", ("a table [mesh]",)),
-        ("stimulus = []\n#[stimulus]", ("without a stimulus",)),
-        ("stimulus = 5\n#[stimulus]", ("a table [stimulus]", "5")),
-        ("stimulus = [1, 2]\n#[stimulus]", ("a table [stimulus]",)),
+        ("beat = []\n#beat.pulse", ("without a beat",)),
+        ("beat = 5\n#beat.pulse", ("a table [[beat]]", "5")),
+        ("beat = [1, 2]\n#beat.pulse", ("a table [[beat]]",)),
+        ("[beat]\npulse = 5\n#beat.pulse", ("a table [[beat.pulse]]", "5")),
         ("[time]\nstep_ms = 0,1", ("not TOML", "line 2", "decimal point")),
         ("[map]\nseed = " + "9" * 5000, ("not TOML",)),
         ("x = " + "[" * 5000, ("not TOML",)),
@@ -161,7 +212,7 @@ def test_refused_by_name(load, text, words):
     + [(n, f.metadata["most"] + 1) for n, f in FIELDS.items() if f.metadata["most"] is not None],
 )
 def test_a_number_outside_its_range_is_refused(load, name, value):
-    table, key = name.split(".")
+    table, _, key = name.rpartition(".")
     required = "file = 'a'\n" if table == "mesh" else ""
     with pytest.raises(InputError, match=rf"{key} = .*Wanted .*(above|more|less)"):
         load(f"[{table}]\n{required}{key} = {value}")
@@ -170,7 +221,7 @@ def test_a_number_outside_its_range_is_refused(load, name, value):
 @SLOW_DISK
 @given(
     table=st.sampled_from(list(TABLES)) | TEXT,
-    key=st.sampled_from([name.split(".")[1] for name in FIELDS]) | TEXT,
+    key=st.sampled_from([name.split(".")[-1] for name in FIELDS]) | TEXT,
     value=st.recursive(
         st.booleans() | st.integers() | st.integers(10**400, 10**401) | st.floats(-1e9, 1e9) | TEXT,
         lambda inner: st.lists(inner, max_size=3),

@@ -1,5 +1,6 @@
 """The path of a newcomer: init, check, simulate, fit, and what each of them leaves."""
 
+import dataclasses
 import getpass
 import hashlib
 import json
@@ -14,9 +15,8 @@ from matplotlib.figure import Figure
 
 import jaxtwin as jt
 import jaxtwin.__main__ as jaxtwin_main
-import jaxtwin._cli.fit as fitting
+import jaxtwin._cli.fitted as fitting
 import jaxtwin._cli.init as new_case
-from jaxtwin._cli.case import load_case
 from jaxtwin.anatomy import atrial_shell
 from jaxtwin.assurance import judge
 from jaxtwin.view import read_vtkhdf
@@ -140,7 +140,7 @@ def test_a_fit_that_was_interrupted_goes_on(jaxtwin, folder, fitted, monkeypatch
         monkeypatch.setattr(fitting, draw, lambda *data, **more: Figure())
     outcome = jaxtwin("fit", folder / "case.toml")
     assert outcome.code == 0, outcome.err
-    assert "Goes on from" in outcome.err
+    assert "Resuming from" in outcome.err
     again = _moved(folder, "again")
     losses = [json.loads((f / "summary.json").read_text())["loss"] for f in (fitted, again)]
     assert losses[0] == losses[1]
@@ -170,19 +170,20 @@ def test_fibres_that_were_fitted_are_told_by_direction_and_speed():
     """Speeds of 2 to 1 at 45 degrees, asked for as a fit without fibres has them."""
     mesh = jt.sheet(4.0, 4.0, 1.0)
     one = jt.uniform(len(mesh.points))
-    conductivity = jt.LogConductivity(
+    tissue_map = jt.LogDiffusivity(
         one, reference=0.1, floor=0.01, ceiling=1.0, ratio_basis=one, angle_basis=0.5 * one
     )
     twin = jt.Twin(
-        mesh, ionic=jt.MitchellSchaeffer(), conductivity=conductivity, times=jt.Times(10.0, 0.1),
-        stimuli=(jt.pulse(jt.in_sphere(mesh, [0.0, 0.0], 1.0), len(mesh.points)),), mesh_error=False,
+        mesh, cells=jt.MitchellSchaeffer(), tissue_map=tissue_map, times=jt.Times(10.0, 0.1),
+        beats=(jt.pulse(jt.in_sphere(mesh, [0.0, 0.0], 1.0), len(mesh.points)),), estimate_mesh_error=False,
     )  # fmt: skip
-    theta = twin.mean() | {"angle": jnp.asarray([2.0 * np.log(2.0)])}
+    theta = twin.mean()
+    theta["tissue"] |= {"angle": jnp.asarray([2.0 * np.log(2.0)])}
     found = fitting.principal(twin, theta)
     direction = found["conduction_direction"]
     np.testing.assert_allclose(np.abs(direction), np.sqrt(0.5), rtol=1e-6)
     assert (direction[:, 0] * direction[:, 1] > 0).all(), "counted from the fibres of the mesh"
-    along = twin.ionic.speed(twin.conductivity.diffusivity(theta))[0]
+    along = jt.wave_speed(twin.cells.model, tissue_map.diffusivity(theta["tissue"]))[0]
     np.testing.assert_allclose(found["speed_across_mm_per_ms"], along / 2.0, rtol=1e-5)
 
 
@@ -237,8 +238,8 @@ def test_no_user_and_no_machine_in_what_may_be_passed_on(result, folder):
 
 
 def test_resolved_case_is_the_case_with_all_filled_in(result, folder):
-    case, again = load_case(folder), load_case(result / "resolved.toml")
-    assert again.cells.tau_in_ms == 0.3
+    case, again = jt.load_case(folder), jt.load_case(result / "resolved.toml")
+    assert again.cells.parameters["tau_in"] == 0.3
     assert again.time.end_ms is not None
     case.cells, case.time.end_ms = again.cells, again.time.end_ms
     case.output.folder = result.name  # it was moved there
@@ -261,14 +262,14 @@ def test_a_map_on_its_own_clock_starts_the_wave_at_its_own_time(jaxtwin, case, p
     for row in cells[1:]:
         row[head] = str(float(row[head]) - 100.0)
     (place / "map.csv").write_text("\n".join(map(",".join, cells)))
-    outcome = jaxtwin("simulate", case({"stimulus.kind": "map", "time.end_ms": 5}))
+    outcome = jaxtwin("simulate", case({"beat.pulse.kind": "map", "time.end_ms": 5}))
     assert outcome.code == 0, outcome.err
     first = json.loads((place / "result" / "summary.json").read_text())["first_activation_ms"]
     assert -95 < first < -80, "the earliest point of the map is at -90 ms"
 
 
 def test_a_wave_that_never_starts_is_a_result_with_a_warning(jaxtwin, case, place):
-    outcome = jaxtwin("simulate", case({"stimulus.strength_per_ms": 1e-3, "time.end_ms": 20}))
+    outcome = jaxtwin("simulate", case({"beat.pulse.strength_per_ms": 1e-3, "time.end_ms": 20}))
     assert outcome.code == 0, outcome.err
     assert "297 of 297 nodes were not activated by 20 ms" in outcome.err
     summary = json.loads((place / "result" / "summary.json").read_text())
@@ -279,19 +280,55 @@ def test_a_wave_that_never_starts_is_a_result_with_a_warning(jaxtwin, case, plac
     assert np.isnan(read_vtkhdf(place / "result" / "result.vtkhdf").point_data["activation_ms"]).all()
 
 
-def test_a_second_beat_is_kept_in_result_and_summary(jaxtwin, case, place):
-    """Two stimuli 420 ms apart: two rows of activations, and the second in its window."""
+def test_waves_of_a_beat_and_beats_are_kept_in_result_and_summary(jaxtwin, case, place):
+    """S1 and S2 of one beat 420 ms apart are two waves; the second beat starts from rest at another site."""
     path = case({"time.end_ms": 560, "time.step_ms": 0.2, "mesh.error_estimate": False})
-    later = "centre_mm = [0.0, 0.0, 18.0]\nradius_mm = 8.0\n"
-    text = path.read_text().replace("[stimulus]\n", "[[stimulus]]\n")
-    path.write_text(f"{text}\n[[stimulus]]\n{later}start_ms = 420\n", encoding="utf-8")
-    assert jaxtwin("simulate", path).code == 0
+    site = "centre_mm = [0.0, 0.0, 18.0]\nradius_mm = 8.0\n"
+    text = path.read_text().replace("[beat.pulse]\n", "[[beat]]\n[[beat.pulse]]\n")
+    text += f"\n[[beat.pulse]]\n{site}start_ms = 420\n"
+    text += "[[beat]]\n[[beat.pulse]]\ncentre_mm = [24.0, 0.0, 0.0]\nradius_mm = 8.0\nstart_ms = 30\n"
+    path.write_text(text, encoding="utf-8")
+    outcome = jaxtwin("simulate", path)
+    assert outcome.code == 0, outcome.err
+    assert "beat 2 of 2" in outcome.err
     summary = json.loads((place / "result" / "summary.json").read_text())
-    assert [beat["onset_ms"] for beat in summary["beats"]] == [0.0, 420.0]
-    assert summary["beats"][1]["first_activation_ms"] > 420.0
+    first, second = ([wave["onset_ms"] for wave in beat["waves"]] for beat in summary["beats"])
+    assert (first, second) == ([0.0, 420.0], [30.0])
+    assert summary["beats"][0]["waves"][1]["first_activation_ms"] > 420.0
     arrays = read_vtkhdf(place / "result" / "result.vtkhdf").point_data
-    first, second = arrays["activation_ms"], arrays["activation_2_ms"]
-    both = np.isfinite(second)
-    assert summary["beats"][1]["activated_nodes"] == both.sum() > 200
-    assert (second[both] > first[both] + 300.0).all()
-    assert "repolarisation_2_ms" in arrays
+    lat, late, other = (arrays[f"activation{each}_ms"] for each in ("", "_wave_2", "_beat_2"))
+    both = np.isfinite(late)
+    assert summary["beats"][0]["waves"][1]["activated_nodes"] == both.sum() > 200
+    assert (late[both] > lat[both] + 300.0).all()
+    assert 30.0 < np.nanmin(other) < 40.0
+    assert lat.argmin() != other.argmin()
+    assert arrays["voltage_mV"].shape == arrays["voltage_beat_2_mV"].shape
+    assert {"repolarisation_wave_2_ms", "repolarisation_beat_2_ms"} <= arrays.keys()
+
+
+def test_a_train_is_its_pulses(case):
+    """Eight S1 and an S2, however they are listed: the wave of the last one is what a map shows."""
+    train = {"beat.pulse.count": 8, "beat.pulse.interval_ms": 500.0, "beat.pulse.start_ms": 10.0}
+    path = case(train)
+    site = "centre_mm = [24.0, 0.0, 0.0]\nradius_mm = 8.0\n"
+    text = path.read_text().replace("[beat.pulse]\n", "[[beat]]\n[[beat.pulse]]\n")
+    before, after = text.split("[[beat]]\n")
+    for listed in (
+        f"{before}[[beat]]\n[[beat.pulse]]\n{site}start_ms = 3800\n{after}",
+        f"{text}[[beat.pulse]]\n{site}start_ms = 3800\n",
+    ):
+        path.write_text(listed)
+        (beat,) = jt.prepare(jt.load_case(path)).beats
+        np.testing.assert_allclose(beat.onset, [*np.arange(10.0, 3600.0, 500.0), 3800.0])
+        assert beat.site == (0,) * 8 + (1,)
+
+
+def test_the_twin_of_a_case_covers_its_map(case):
+    """In whatever time reference, and without the points that are held out."""
+    ready = jt.prepare(jt.load_case(case({"map.held_out_points": 20, "fit.uncertainty_directions": 0})))
+    assert ready.held_out.points.sum() == 20
+    assert ready.train.valid.sum() + 20 == ready.data.valid.sum()
+    assert ready.twin.times.stop >= ready.data.lat_ms.max() + 25.0
+    shifted = jt.prepare(ready.case, heart=ready.heart)
+    shifted._measured = dataclasses.replace(ready.data, lat_ms=ready.data.lat_ms - 300.0), []
+    assert shifted.twin.times.stop >= np.ptp(ready.train.lat_ms) + 25.0

@@ -1,13 +1,17 @@
 """LATs on their way in by `check`, `import` and a case: whichever way they come, they are judged alike."""
 
+from unittest.mock import ANY
+
 import numpy as np
 import pytest
 
 import jaxtwin as jt
 from benchmarks.mapping.fuzz import READERS, export
-from jaxtwin._cli import build
-from jaxtwin._cli.case import load_case
+from jaxtwin._cli.fitted import Fitted
 from jaxtwin.anatomy import write_mesh
+from jaxtwin.inference import Fit, Problem
+from jaxtwin.inference.fit import default_prior
+from jaxtwin.inference.problem import complete, placed_evidence
 from jaxtwin.mapping import write_csv
 from jaxtwin.mapping.study import Map, Points, Study
 
@@ -31,9 +35,9 @@ def test_marks_in_a_mesh_are_no_times(jaxtwin, place, shell, marked):
 def test_nothing_is_made_of_marks_by_refinement(place, case, shell, marked, refine):
     """Nodes between a time and a mark, or between two times, were not measured."""
     write_mesh(place / "heart.vtu", shell, {"LAT": marked})
-    loaded = load_case(case({"map.file": "heart.vtu", "map.array": "LAT", "mesh.refine": refine}))
-    heart = build.heart(loaded)
-    data, _ = build.mapping(loaded, heart)
+    loaded = jt.load_case(case({"map.file": "heart.vtu", "map.array": "LAT", "mesh.refine": refine}))
+    ready = jt.prepare(loaded)
+    heart, data = ready.heart, ready.data
     assert data.valid.sum() == (marked >= 0).sum()
     np.testing.assert_allclose(np.sort(data.lat_ms[data.valid]), np.sort(marked[marked >= 0]))
     assert len(heart.mesh.points) > 3 * len(marked) or refine == 0
@@ -53,7 +57,7 @@ def test_seconds_are_told_on_every_way_in(jaxtwin, place, case, shell, lat):
     assert "LATs in seconds" in jaxtwin("check", place / "lat.csv").error
     assert "LATs in seconds" in jaxtwin("import", place / "heart.vtu", "-o", place / "b.h5").err
     for file in ("heart.vtu", "study.h5", "lat.csv"):
-        outcome = jaxtwin("check", case({"map.file": file, "map.array": "LAT", "stimulus.kind": "map"}))
+        outcome = jaxtwin("check", case({"map.file": file, "map.array": "LAT", "beat.pulse.kind": "map"}))
         assert outcome.code == 2
         assert "LATs in seconds: multiply them by 1000" in outcome.error
 
@@ -75,31 +79,61 @@ def test_maps_that_do_not_belong_to_their_stimuli_are_said(jaxtwin, place, case,
     assert "LATs of map 'map' fall with the distance from its stimulus" in jaxtwin("check", case()).out
 
 
-@pytest.mark.parametrize("swapped", [False, True])
-def test_swapped_sites_are_said(jaxtwin, place, case, shell, swapped):
+@pytest.fixture
+def two_maps(place, case, shell):
+    """Writes a case of two maps of two sites, in the right order or swapped, for a short fit."""
     ends = shell.points[[shell.points[:, 2].argmax(), shell.points[:, 0].argmax()]]
     lat = [np.linalg.norm(shell.points - end, axis=1) / 0.7 for end in ends]
     write_csv(place / "map.csv", jt.MappingData(
         np.tile(shell.points, (2, 1)), np.concatenate(lat), map_index=np.repeat([0, 1], len(shell.points)),
         names=("A", "B"),
     ))  # fmt: skip
-    text = (
-        case({"stimulus.centre_mm": None, "stimulus.radius_mm": None}).read_text().replace("[stimulus]\n", "")
-    )
-    for end in ends[::-1] if swapped else ends:
-        text += f"[[stimulus]]\ncentre_mm = {end.tolist()}\nradius_mm = 8.0\n"
-    (place / "case.toml").write_text(text)
-    outcome = jaxtwin("check", place / "case.toml")
+
+    def write(swapped):
+        short = {"mesh.error_estimate": False, "fit.uncertainty_directions": 0, "time.step_ms": 0.2}
+        path = case(short | {"beat.pulse.centre_mm": None, "beat.pulse.radius_mm": None})
+        text = path.read_text().replace("[beat.pulse]\n", "")
+        for end in ends[::-1] if swapped else ends:
+            text += f"[[beat]]\n[[beat.pulse]]\ncentre_mm = {end.tolist()}\nradius_mm = 8.0\n"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+SWAPPED = "LATs of map 'A' rise with the distance from the stimulus of map 'B', and the other way round"
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_swapped_sites_are_said(jaxtwin, two_maps, swapped):
+    outcome = jaxtwin("check", two_maps(swapped))
     assert outcome.code == 0, outcome.err
-    said = "LATs of map 'A' rise with the distance from the stimulus of map 'B', and the other way round"
-    assert (said in outcome.out) == swapped
+    assert (SWAPPED in outcome.out) == swapped
+
+
+def start_of_fit(ready) -> Fit:
+    """The twin at the prior mean, as a fit that has made no step: it takes no gradient."""
+    evidence = complete(ready.evidence, ready.twin)
+    placed = placed_evidence(ready.twin, ready.train, evidence)
+    prior = default_prior(ready.twin, evidence, placed)
+    problem = Problem(ready.twin, prior, evidence)
+    return Fit(prior.mean, problem, ready.train, placed, 0.0, 0, 0.0, (), (), "not begun")
+
+
+@pytest.mark.parametrize("swapped", [True, False])
+def test_a_fit_of_swapped_sites_says_so_first(two_maps, swapped):
+    ready = jt.prepare(jt.load_case(two_maps(swapped)))
+    found = start_of_fit(ready)
+    first = Fitted(ready, found, found.waves(), ANY, ANY).warnings[0]
+    doubted = first.startswith("This fit is in doubt: its error at the fitted points of ")
+    assert (doubted and SWAPPED in first) == swapped, first
 
 
 def test_sources_that_are_not_believed_are_counted(jaxtwin, place, case, shell, lat):
     early = lat.copy()
     early[np.argsort(lat)[[150, 200, 250]]] = 0.0, 1.0, 2.0
     write_csv(place / "map.csv", jt.MappingData(shell.points, early))
-    outcome = jaxtwin("check", case({"stimulus.kind": "map"}))
+    outcome = jaxtwin("check", case({"beat.pulse.kind": "map"}))
     assert "3 LATs of map 'map' are too early for those around them and start no wave" in outcome.out
 
 

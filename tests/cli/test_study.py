@@ -129,11 +129,11 @@ def test_a_fitted_twin_becomes_cases_for_opencarp(jaxtwin, fitted, tmp_path):
     """One for each map, with the conductivity that was found, in classes."""
     outcome = jaxtwin("export", fitted / "result", "-o", tmp_path / "carp")
     assert outcome.code == 0, outcome.err
-    assert sorted(path.name for path in (tmp_path / "carp").iterdir()) == ["map_1", "map_2"]
+    assert sorted(path.name for path in (tmp_path / "carp").iterdir()) == ["beat_1", "beat_2"]
     from jaxtwin.view import read_vtkhdf
 
     result = read_vtkhdf(fitted / "result" / "result.vtkhdf")
-    case = read_opencarp_case(tmp_path / "carp" / "map_2")
+    case = read_opencarp_case(tmp_path / "carp" / "beat_2")
     np.testing.assert_allclose(case.mesh.points, result.mesh.points, atol=1e-5)
     along = np.exp(np.log(result.point_data["diffusivity_mm2_per_ms"])[result.mesh.cells].mean(axis=1))
     np.testing.assert_allclose(case.along, along, rtol=0.1)
