@@ -153,7 +153,7 @@ class Fitted:
     def verdict(self) -> list[str]:
         """What is said first of a fit that cannot be right."""
         ready = self.ready
-        doubts = fit_doubts(self.scores, self.baselines, self.found.noise())
+        doubts = fit_doubts(self.scores, self.baselines, self.found.noise(), ready.case.map.sigma_ms)
         if not doubts:
             return []
         causes = likely_causes(

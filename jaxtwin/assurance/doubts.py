@@ -20,15 +20,17 @@ def fit_doubts(
     scores: Mapping[str, Mapping[str, float]],
     baselines: Mapping[str, Mapping[str, Mapping[str, float]]],
     noise_scale: float,
+    sigma_ms: float,
 ) -> list[str]:
     """What speaks against a fit: phrases, empty for one that may be right.
 
-    A fit is in doubt where its error is 1.2 times that of a simple method or more, and where the noise that
-    it estimates is more than twice the one given. At the fitted points it is compared with one speed from one
+    A fit is in doubt where its error is more than 1.2 times that of a simple method and more than the noise
+    of LATs explains (twice the one given), and where the noise that it estimates is more than twice the one
+    given. At the fitted points it is compared with one speed from one
     source only, since an interpolation comes as close to them as it likes.
 
     **Arguments:** `scores`: of the fit, and `baselines`: of each simple method, by the set of points, as from
-    `judge.errors`. `noise_scale`: `Fit.noise()`.
+    `judge.errors`. `noise_scale`: `Fit.noise()`. `sigma_ms`: the standard deviation given for LATs.
     """
     found = []
     for part, name in PARTS.items():
@@ -42,7 +44,7 @@ def fit_doubts(
         if "rmse_ms" not in own or not rivals:
             continue
         best = min(rivals, key=lambda rival: rivals[rival])
-        if own["rmse_ms"] > CLEARLY * rivals[best]:
+        if own["rmse_ms"] > max(CLEARLY * rivals[best], NOISE * sigma_ms):
             found.append(
                 f"its error at the {name} of {own['rmse_ms']:.1f} ms is larger than the "
                 f"{rivals[best]:.1f} ms of {best.replace('_', ' ')}"

@@ -35,7 +35,9 @@ def paced(sheet):
 
 def test_a_good_fit_is_not_in_doubt():
     """An interpolation is closer to the points that it was made from, whatever they are."""
-    assert fit_doubts(GOOD, RIVALS, 1.1) == []
+    assert fit_doubts(GOOD, RIVALS, 1.1, 1.0) == []
+    worse = GOOD | {"held_out_points": {"points": 9, "rmse_ms": 3.5}}
+    assert fit_doubts(worse, RIVALS, 1.1, 2.0) == [], "within the noise that was given"
     assert verdict([], ["never asked"]) == []
 
 
@@ -49,7 +51,7 @@ def test_a_good_fit_is_not_in_doubt():
     ],
 )  # fmt: skip
 def test_a_fit_worse_than_simple_methods_or_than_its_noise_is_in_doubt(changed, noise, said):
-    (doubt,) = fit_doubts(GOOD | changed, RIVALS, noise)
+    (doubt,) = fit_doubts(GOOD | changed, RIVALS, noise, 1.0)
     assert said in doubt
     (warning,) = verdict([doubt], ["Swapped."])
     assert warning == f"This fit is in doubt: {doubt}. Swapped."

@@ -67,6 +67,7 @@ def fitted(jaxtwin, folder) -> Path:
         outcome = jaxtwin("fit", folder / "case.toml")
     assert outcome.code == 0, outcome.err
     assert "/7  loss " in outcome.err, "two steps by gradients after five of eikonal waves"
+    assert "in doubt" not in outcome.err
     for row in ("RMSE, ms", "twin", "isotropic speed", "radial basis"):
         assert row in outcome.out
     return _moved(folder, "fitted")
@@ -105,6 +106,15 @@ def test_result_file_holds_fields_and_provenance(result, folder):
     assert record["seed"] == 0
     assert record["notice"].startswith("Research use only")
     assert {"jaxtwin", "jax", "numpy", "python"} <= set(record["versions"])
+
+
+def test_the_fitted_twin_is_written(fitted):
+    """And predicts the activation that stands in the result."""
+    twin = jt.read_twin(fitted / "twin.h5")
+    lat = twin.fit.twin.predict(twin.fit.theta, 0)
+    stored = read_vtkhdf(fitted / "result.vtkhdf").point_data["activation_ms"]
+    np.testing.assert_allclose(lat, stored, atol=1e-3)
+    assert twin.posterior is not None
 
 
 def test_a_fit_tells_how_sure_its_predictions_are_and_what_to_map_next(fitted):
