@@ -17,4 +17,4 @@ def read(files: Files, identity: bool) -> Study:
     """One map, no surface."""
     (name,) = (name for name in files.names if files.head(name, len(MARK)) == MARK)
     rows = np.loadtxt(files.read(name).decode().splitlines()[1:], ndmin=2)
-    return Study("Toy", "1", (Map("toy", Points(rows[:, :3], lat_ms=rows[:, 3])),))
+    return Study("Toy", "1", (Map("toy", None, Points(rows[:, :3], lat_ms=rows[:, 3])),))
