@@ -307,3 +307,17 @@ def test_one_beat_hardly_bounds_each_of_three_parameters():
 def test_a_cell_parameter_that_is_none_is_refused():
     with pytest.raises(jt.InputError, match="'tau_up' as a parameter"):
         make(jt.uniform(NODES), cell_sd={"tau_up": 0.1})
+
+
+def test_a_cell_parameter_may_be_a_field(uniform):
+    """Depolarisation half as quick in one half of the sheet: the fit of D ends where the truth is."""
+    quick = np.where(MESH.points[:, 0] < 3.0, 0.3, 0.45)
+    twin = make(jt.uniform(NODES), cells=jt.MitchellSchaeffer(tau_in=jnp.asarray(quick)))
+    found = jt.fit(twin, maps(twin, at(twin, [0.4])).with_sigma(0.2), iterations=12)
+    np.testing.assert_allclose(found.theta["tissue"]["diffusivity"], 0.4, atol=0.05)
+    assert found.rmse_ms == pytest.approx(0.2, rel=0.2)
+
+
+def test_gradients_at_the_same_time_share_one_bound_on_memory(uniform, monkeypatch):
+    monkeypatch.setattr("jaxtwin.twin.twin.at_once", lambda beats: beats)
+    assert make(jt.uniform(NODES)).adjoint.memory == pytest.approx(jt.Checkpointed().memory / 2)
