@@ -21,11 +21,9 @@ def measured(case: Case, heart: Heart) -> tuple[MappingData, list[Path]]:
         )
     if path.suffix.lower() in (".csv", ".txt", ".tsv"):
         data = read_csv(path)
-        _check_end(case, data)
         return data, [path]
     if path.suffix.lower() in (".h5", ".hdf5"):
         data = read_study(path).data(case.map.maps or None)
-        _check_end(case, data)
         return data, [path]
     if path == case.path(case.mesh.file):
         # the same file: carry the array through the repair, so that each point is a node
@@ -47,15 +45,4 @@ def measured(case: Case, heart: Heart) -> tuple[MappingData, list[Path]]:
             "Set [map] array to the name of the activation times",
         )  # fmt: skip
     data = MappingData.from_mesh_array(points, values.ravel(), names=(case.map.array,))
-    _check_end(case, data)
     return data, [] if file is None else list(file.sources)
-
-
-def _check_end(case: Case, data: MappingData) -> None:
-    latest, end = float(data.lat_ms[data.valid].max()), case.time.end_ms
-    if end is not None and latest > end:
-        raise InputError(
-            f"a map with activations until {latest:.4g} ms and [time] end_ms = {end:g}",
-            "a run that covers the map",
-            f"Raise end_ms to {latest + 25:.0f} or more, or leave it out",
-        )

@@ -159,10 +159,17 @@ class Prepared:
     @cached_property
     def times(self) -> Times:
         """The grid in time of a simulation, from rest until the tissue has repolarised; for all beats."""
-        starts = [self._first_ms() if beat.of_map else 0.0 for beat in self.case.beats]
+        of_map = [beat.of_map for beat in self.case.beats]
+        start = min(self._first_ms() if each else 0.0 for each in of_map)
         last = max(float(np.max(beat.onset)) for beat in self.beats)
         stop = last + REPOLARISED_MS if self.case.time.end_ms is None else self.case.time.end_ms
-        return Times(stop, self.case.time.step_ms, min(starts))
+        if any(of_map) and stop < (latest := float(self.train.lat_ms[self.train.valid].max())):
+            raise InputError(
+                f"a source from a map with activations until {latest:.4g} ms and [time] end_ms = {stop:g}",
+                "a run that covers the map",
+                f"Raise end_ms to {latest + AFTER_MS:.0f} or more, or leave it out",
+            )
+        return Times(stop, self.case.time.step_ms, start)
 
     def tissue(self, beat: int = 0) -> Tissue:
         """The tissue of a simulation, with the pulses of a beat: uniform along the fibres."""
@@ -252,17 +259,20 @@ class Prepared:
         return float(np.floor(self.train.lat_ms[self.train.valid].min())) - BEFORE_MS
 
     def _times_of_maps(self) -> Times:
-        """The grid in time that covers every beat until its map ends, in any time reference of the map."""
+        """The grid in time that covers every beat as long as its map lasts, in any time reference of it."""
         data, table = self.train, self.case.time
-        lat = data.lat_ms[data.valid]
-        latest = max(float(lat.max()), float(np.max(data.until_ms, where=data.silent, initial=-np.inf)))
-        last = max(float(np.max(beat.onset)) for beat in self.beats)
-        needed = max(latest, last + float(np.ptp(lat)))
+        seen, used = np.where(data.silent, data.until_ms, data.lat_ms), data.valid | data.silent
+        lasting = []
+        for k, beat in enumerate(self.beats):
+            own = data.map_index == k
+            if (own & data.valid).any():
+                duration = seen[own & used].max() - data.lat_ms[own & data.valid].min()
+                lasting.append(float(np.max(beat.onset) + duration))
+        needed = max(lasting)
         stop = needed + AFTER_MS if table.end_ms is None else table.end_ms
         if stop < needed:
             raise InputError(
-                f"[time] end_ms = {stop:g}, a last pulse at {last:g} ms and maps that span "
-                f"{np.ptp(lat):.4g} ms",
+                f"[time] end_ms = {stop:g} and maps that last until {needed:.4g} ms, from the last pulse on",
                 "a run that covers the maps",
                 f"Raise end_ms to {needed + AFTER_MS:.0f} or more, or leave it out",
             )

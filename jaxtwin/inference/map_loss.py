@@ -97,7 +97,7 @@ def nuisance_information(theta: Theta, problem: Problem, found: tuple) -> Theta:
     for one, (_, more) in zip(problem.evidence, found, strict=True):
         group = theta["evidence"][one.name]
         own[one.name] = {key: jnp.zeros_like(leaf) + more.get(key, 0.0) for key, leaf in group.items()}
-    return zeros(theta) | {"evidence": own}
+    return zeros(theta) | {"evidence": zeros(theta["evidence"]) | own}
 
 
 @eqx.filter_jit

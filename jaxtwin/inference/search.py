@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from .._results import SolveError
 from ..mapping import MappingData
 from ..twin import PlacedMap, Theta, simulated_waves
 from .arrival_model import eikonal_model, nearby
@@ -149,6 +150,10 @@ def eikonal_round(state: State, settings: Settings) -> State:
         soft = twin.tissue_map.softened(SOFT[state.stage])
         problem = problem.with_twin(eqx.tree_at(lambda t: t.tissue_map, twin, soft))
     now = simulated_assessment(problem, state.placed, white, settings.names)
+    if now.failure and not state.stage:
+        raise SolveError(now.failure)
+    if now.failure:  # the search by gradients then begins where the fit began
+        return replace(state, stage=settings.rounds)
     models = tuple(eikonal_model(problem, white, one) for one in state.placed)
     now = per_volume(problem, state.placed, white, now, models)
     settings.report(len(state.history), now)
@@ -216,6 +221,8 @@ def _reweighed(state: State, settings: Settings) -> State:
         begin = assessed(state.start)
         if not now.loss < begin.loss:
             white, now = state.start, begin
+    if now.failure:
+        raise SolveError(now.failure)
     twin, theta = state.problem.twin, state.problem.prior.at(white)
     waves = simulated_waves(twin, theta, now.activation)
     problem, placed = weighed(state.problem, state.placed, white, now.models, waves, now.linearised)

@@ -72,17 +72,11 @@ def place_maps(twin: Twin, data: MappingData) -> tuple[tuple[PlacedMap, ...], li
     data, place = project(twin.mesh, data.with_sigma(SIGMA_MS))
     until = data.until_ms
     used = data.valid | data.silent
-    latest = float(np.max(np.where(data.silent, until, data.lat_ms), where=used, initial=-np.inf))
-    if latest > twin.times.stop:
-        raise InputError(
-            f"a map with observations until {latest:.4g} ms and a simulation of {twin.times.stop:g} ms",
-            "a simulation that covers the map and the window of interest of points without activation",
-            f"Simulate at least {latest + 20:.0f} ms",
-        )  # fmt: skip
     rows = [np.flatnonzero(used & (data.map_index == k)) for k in range(data.maps)]
     longest = max(map(len, rows))
     made, filled = [], []
     for k, row in enumerate(rows):
+        _check_duration(twin, k, data.lat_ms[row], until[row], data.silent[row])
         p = np.concatenate([row, np.full(longest - len(row), np.flatnonzero(used)[0])])
         at = Interpolation(place.nodes[p], place.weights[p], place.distance[p])
         counts = np.arange(longest) < len(row)
@@ -91,6 +85,22 @@ def place_maps(twin: Twin, data: MappingData) -> tuple[tuple[PlacedMap, ...], li
         ))  # fmt: skip
         filled.append(np.where(counts, p, -1))
     return tuple(made), filled
+
+
+def _check_duration(twin: Twin, k: int, lat, until, silent) -> None:
+    """Whether the simulation of a beat lasts as long as its map, whatever the time reference of that is."""
+    seen = np.where(silent, until, lat)
+    earliest = np.min(lat, where=~silent, initial=np.inf)
+    if not np.isfinite(earliest):
+        return
+    needed, there = float(seen.max() - earliest), twin.times.stop - float(twin.beats[k].onset)
+    if needed > there:
+        raise InputError(
+            f"map {k + 1} with observations over {needed:.4g} ms, until {seen.max():.4g} ms, and a "
+            f"simulation of {there:.4g} ms from its stimulus on",
+            "a simulation that covers the map and the window of interest of points without activation",
+            f"Simulate at least {needed + 20:.0f} ms",
+        )  # fmt: skip
 
 
 def place_unmeasured(twin: Twin, stimulus: Stimulus, positions: Float[np.ndarray, "points dim"]) -> PlacedMap:

@@ -28,6 +28,7 @@ from ..monodomain import (
 )
 from ..signals import ActivationTimes, numerical_error
 from .beat import Beat, beat
+from .cores import at_once
 from .discretisation import MeshError
 from .parameters import CellParameters, Theta, offset_ms
 from .tissue_map import AbstractTissueMap
@@ -67,7 +68,8 @@ class Twin(eqx.Module):
       diffusivity; none where left out.
     - `estimate_mesh_error`: whether the discretisation error of the mesh is estimated and its factor fitted.
     - `mass_scaling`, `consistent_mass`: see `Space`.
-    - `stepper`, `adjoint`: how a solve is stepped and differentiated.
+    - `stepper`, `adjoint`: how a solve is stepped and differentiated; where left out within 2 GB for the
+      gradients of all beats that are computed at once.
 
     **Raises:** `InputError` for the name of a cell parameter that the model does not have.
 
@@ -122,7 +124,9 @@ class Twin(eqx.Module):
         self.cells = CellParameters(cells, cell_sd)
         self.beats = tuple(b if isinstance(b, Beat) else beat(mesh, b, real) for b in beats)
         self.mesh_error = MeshError(mesh, real) if estimate_mesh_error else None
-        self.adjoint = adjoint or Checkpointed()
+        # the gradients of as many beats are computed at once, within one bound on memory
+        whole = Checkpointed()
+        self.adjoint = adjoint or Checkpointed(whole.memory / at_once(len(self.beats)))
         stepper = stepper or RungeKuttaChebyshev()
         if stepper.stages is None:
             # a fit may go anywhere below the ceiling, with cells as fast as is likely: the step must be

@@ -125,7 +125,7 @@ MAPS = {
     "longer than the run": (
         {"time.end_ms": 30},
         None,
-        ("until 60.29 ms", "end_ms = 30", "Raise end_ms to 85"),
+        ("end_ms = 30", "until 50.29 ms, from the last pulse on", "Raise end_ms to 75"),
     ),
     "mesh without arrays": ({"map.file": "heart.pts"}, None, ("no point array 'LAT'", "[map] array")),
     "none": ({"map.file": None}, None, ("a fit or a source of kind map without a map", '[map] file = "..."')),

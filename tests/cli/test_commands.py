@@ -328,9 +328,28 @@ def test_a_train_is_its_pulses(case):
         f"{text}[[beat.pulse]]\n{site}start_ms = 3800\n",
     ):
         path.write_text(listed)
-        (beat,) = jt.prepare(jt.load_case(path)).beats
+        ready = jt.prepare(jt.load_case(path))
+        (beat,) = ready.beats
+        assert ready.twin.beats[0].pulse == 8
+        assert ready.twin.times.stop > 3800.0
         np.testing.assert_allclose(beat.onset, [*np.arange(10.0, 3600.0, 500.0), 3800.0])
         assert beat.site == (0,) * 8 + (1,)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("[[beat]]\n[[beat.pulse]]\n", "2 [[beat]] and 1 maps (map)"),
+        ("[[beat.pulse]]\nstart_ms = 20\n", "whose last two pulses start 20 ms apart"),
+        ("[[beat]]\n[[beat.pulse]]\nkind = 'map'\n#", "beats of kind map beside others"),
+    ],
+)
+def test_beats_that_belong_to_no_map_are_refused(case, more, words):
+    path = case()
+    text = path.read_text().replace("[beat.pulse]\n", "[[beat]]\n[[beat.pulse]]\n")
+    path.write_text(f"{text}{more}centre_mm = [0.0, 0.0, 18.0]\nradius_mm = 8.0\n")
+    with pytest.raises(jt.InputError, match=re.escape(words)):
+        _ = jt.prepare(jt.load_case(path)).twin
 
 
 def test_the_twin_of_a_case_covers_its_map(case):
@@ -338,7 +357,8 @@ def test_the_twin_of_a_case_covers_its_map(case):
     ready = jt.prepare(jt.load_case(case({"map.held_out_points": 20, "fit.uncertainty_directions": 0})))
     assert ready.held_out.points.sum() == 20
     assert ready.train.valid.sum() + 20 == ready.data.valid.sum()
-    assert ready.twin.times.stop >= ready.data.lat_ms.max() + 25.0
-    shifted = jt.prepare(ready.case, heart=ready.heart)
-    shifted._measured = dataclasses.replace(ready.data, lat_ms=ready.data.lat_ms - 300.0), []
-    assert shifted.twin.times.stop >= np.ptp(ready.train.lat_ms) + 25.0
+    assert ready.twin.times.stop >= np.ptp(ready.train.lat_ms) + 25.0
+    for shift in (-300.0, 1000.0):
+        shifted = jt.prepare(ready.case, heart=ready.heart)
+        shifted._measured = dataclasses.replace(ready.data, lat_ms=ready.data.lat_ms + shift), []
+        assert shifted.twin.times == ready.twin.times

@@ -1,6 +1,7 @@
 """Cases for openCARP: what is written is read back, in its units, and what is damaged is refused."""
 
 import re
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,23 +23,28 @@ PACED = (Electrode(np.array([0, 3, 5])), Electrode(np.array([7]), 120.5, 1.5, 0.
 class Other(AbstractIonicModel):
     """A cell that openCARP does not have."""
 
-    v_min: float = -80.0
-    v_max: float = 20.0
+    threshold: ClassVar[float] = 0.5
+    recovery: ClassVar[float] = 0.1
+    bounds: ClassVar[tuple[float, float]] = (-5.0, 5.0)
+    strength: ClassVar[float] = 0.5
 
     def resting(self):
         return 0.0, 1.0
 
-    def reaction(self, u, gate):
+    def reaction(self, u, gates):
         return -u
 
-    def relax(self, gate, before, after, dt):
-        return gate
+    def relax(self, gates, before, after, dt):
+        return gates
 
     def stiffness(self):
         return 1.0
 
-    def speed(self, diffusivity):
+    def closed_form_speed(self, diffusivity):
         return 0.0 * diffusivity
+
+    def millivolts(self, u):
+        return u
 
 
 @pytest.fixture(scope="module")

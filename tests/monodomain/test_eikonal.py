@@ -48,27 +48,28 @@ def test_the_derivative_along_rays_is_close_to_that_of_the_equation():
     """Eight Matern modes of log D on a sheet with anisotropy: within 10 % away from the stimulus, in all; a
     ray that ran along the gradient instead of D times the gradient would miss by more than twice that."""
     modes = jt.matern_modes(SHEET, correlation_length=10.0, count=8)
-    model = jt.LogConductivity(jt.field(modes, 0.3), reference=0.2, floor=0.02, ceiling=1.0, ratio=4.0)
+    model = jt.LogDiffusivity(jt.field(modes, 0.3), reference=0.2, floor=0.02, ceiling=1.0, ratio=4.0)
     stimulus = jt.pulse(jt.in_sphere(SHEET, [0.0, 0.0], 1.6), NODES)
     twin = jt.Twin(
-        SHEET, ionic=jt.MitchellSchaeffer(), conductivity=model, stimuli=(stimulus,),
+        SHEET, cells=jt.MitchellSchaeffer(), tissue_map=model, beats=(stimulus,),
         times=jt.Times(60.0, 0.2), adjoint=jt.ForwardMode(),
     )  # fmt: skip
-    theta = twin.mean() | {"conductivity": jnp.asarray(np.random.default_rng(0).standard_normal(9))}
+    truth = jnp.asarray(np.random.default_rng(0).standard_normal(9))
+    theta = twin.mean() | {"tissue": {"diffusivity": truth}}
 
     def activation(z):
-        return twin.activation(theta | {"conductivity": z}, stimulus)
+        return twin.solve(theta | {"tissue": {"diffusivity": z}}, twin.beats[0]).activation
 
-    exact = np.asarray(jax.jit(jax.jacfwd(activation))(theta["conductivity"]))
-    lat = np.asarray(activation(theta["conductivity"]))
+    exact = np.asarray(jax.jit(jax.jacfwd(activation))(truth))
+    lat = np.asarray(activation(truth))
     starts, _ = stimulus.starts()
     paths = rays(SHEET, np.asarray(twin.diffusivity(theta)), lat, starts)
 
     def pace(z):
-        d = twin.diffusivity(theta | {"conductivity": z})[paths.cell]
+        d = twin.diffusivity(theta | {"tissue": {"diffusivity": z}})[paths.cell]
         return 0.5 * jnp.log(jnp.einsum("nd,nde,ne->n", paths.slope, d, paths.slope) + 1e-12)
 
-    nearly = paths.pull(sp.eye_array(NODES).tocsr()) @ np.asarray(jax.jacfwd(pace)(theta["conductivity"]))
+    nearly = paths.pull(sp.eye_array(NODES).tocsr()) @ np.asarray(jax.jacfwd(pace)(truth))
     far = np.linalg.norm(SHEET.points, axis=1) > 5.0
     # what happens at the stimulus shifts all points alike, which the clock of a map takes out
     gap = (nearly - exact)[far]

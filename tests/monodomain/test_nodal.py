@@ -91,7 +91,7 @@ def test_marks_reach_all_that_a_field_holds():
 
 def test_a_mesh_in_parts_shares_tables_and_refuses_what_it_cannot_do():
     """One part on one device stands for many: fields are dealt out, a table is not."""
-    parts = jt.split(MESH, SPACE, 1)
+    parts = jt.partition(MESH, SPACE, 1)
     ionic = Tabulated(table=jnp.full(NODES, 1.0 / 0.3 / NODES), tau_out=jnp.full(NODES, 6.0))
     tensor = jt.diffusion_tensor(MESH.fibres, jnp.full(len(MESH.cells), 0.2))
     tissue = jt.Tissue(SPACE, ionic, tensor, jt.pulse([0, 1, 2], NODES))

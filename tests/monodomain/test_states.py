@@ -84,7 +84,7 @@ def test_levels_are_those_of_the_model():
 def test_speed_without_a_closed_form_is_that_of_a_fine_cable():
     """From two lengths of edges that the calibration does not use; it grows with the root of D."""
     speed = float(wave_speed(Squid(), 0.1))
-    fine = [jt.observe.plane_wave_speed(Squid(), 0.1, edge=e, dt=0.005) for e in (0.08, 0.04)]
+    fine = [jt.signals.plane_wave_speed(Squid(), 0.1, edge=e, dt=0.005) for e in (0.08, 0.04)]
     assert speed == pytest.approx((4 * fine[1] - fine[0]) / 3, rel=2e-3)
     np.testing.assert_allclose(wave_speed(Squid(), jnp.asarray([0.1, 0.4])), [speed, 2 * speed], rtol=1e-12)
     assert float(wave_speed(Squid(sodium=20.0), 0.1)) == 0.0

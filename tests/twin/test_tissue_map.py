@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import jaxtwin as jt
 from jaxtwin.anatomy import Mesh
 from jaxtwin.fem import lumped_mass
+from jaxtwin.twin import discrepancy_basis, tissue_prior
 from jaxtwin.twin.tissue_map import soft_clip
 
 NODES = 6
@@ -141,3 +142,20 @@ def test_a_softened_scar_has_the_same_outline():
     for share, sharpness in ((0.0, 0.6), (0.5, (0.6 * 4.0) ** 0.5), (1.0, 4.0)):
         expected = 1 / (1 + np.exp(-logit * sharpness / 4.0))
         np.testing.assert_allclose(model.softened(share).scar(theta), expected, rtol=1e-12)
+
+
+def test_the_prior_of_a_case_has_what_is_asked_for():
+    """Its draws have the standard deviation of log D and the rare scar that the docstring claims."""
+    mesh = jt.sheet(20.0, 20.0, 2.0)
+    given: dict[str, Any] = {"reference": 0.3, "modes": 40}
+    for kind, terms in (("field", 41), ("regions", 1), ("uniform", 1)):
+        assert tissue_prior(mesh, kind=kind, **given).basis.shape == (len(mesh.points), terms)
+    full = tissue_prior(mesh, scar=True, fibres=True, ratio=4.0, **given)
+    assert set(full.bases) == {"diffusivity", "scar", "ratio", "angle"}
+    assert full.ratio == 1.0, "the tensor is estimated"
+    level = np.sqrt((np.asarray(full.bases["scar"]) ** 2).sum(axis=1)).mean()
+    assert 1.0 < level < 1.8, "exceeds 3 at about two standard deviations"
+    with pytest.raises(jt.InputError, match="kind 'spline'"):
+        tissue_prior(mesh, kind="spline", **given)
+    basis = discrepancy_basis(mesh, sd_ms=3.0, modes=40)
+    assert basis.shape == (len(mesh.points), 39)

@@ -3,8 +3,6 @@
 Source: the fields as openep-core and openep-py name them (openep.io).
 """
 
-import math
-from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -17,6 +15,7 @@ from ..study import AbstractSignals, Map, Points, Signals, Study
 from .files import Files
 from .matlab5 import Foreign, Level5
 from .matlab73 import FOLDERS, WAVEFORMS, Later, read_later
+from .openep_cells import text_of, trace_reader
 
 RATE_HZ = 1000.0  # where the file does not say
 MISSING = -10_000.0  # of a LAT in samples, as CARTO has it
@@ -133,7 +132,7 @@ class _Userdata:
             raise self.refused(
                 f"{'.'.join(names)} with {len(each)} entries", f"one for each of {count} points"
             )
-        return [_text(value) for value in each]
+        return [text_of(value) for value in each]
 
     def study(self, version: str, identity: bool, files: Files) -> Study:
         surface = self.surface()
@@ -332,7 +331,7 @@ class _Userdata:
         }  # fmt: skip
         ecg = self.at("electric", "ecgNames")
         ecg = [
-            _text(each)
+            text_of(each)
             for each in (ecg.ravel(order="F").tolist() if isinstance(ecg, np.ndarray) else [ecg or ""])
         ]
         members: dict[tuple[str, ...], list[int]] = {}
@@ -361,7 +360,7 @@ class _Userdata:
         return [
             Signals(
                 rows, channels, rate_hz=rate, samples=samples, gain_mv=1.0,
-                read=_reader(arrays, columns, [int(kept[row]) for row in rows]),
+                read=trace_reader(arrays, columns, [int(kept[row]) for row in rows]),
             )
             for channels, rows in members.items()
         ]  # fmt: skip
@@ -371,37 +370,9 @@ class _Userdata:
         found = self.at("electric", "egmRefNames")
         each = found.ravel(order="F").tolist() if isinstance(found, np.ndarray) else [found or ""]
         each = each * count if len(each) == 1 else each
-        return [_text(value) for value in each] if len(each) == count else [""] * count
+        return [text_of(value) for value in each] if len(each) == count else [""] * count
 
     def pairs(self, count: int) -> list[list[str]]:
         """Names of the first and the second electrode of each point."""
         each = self.texts(count, "electric", "electrodeNames_uni")
         return [each[k : k + count] for k in range(0, len(each), count)]
-
-
-def _reader(arrays: dict[str, Any], columns: list[tuple[str, int]], places: list[int]) -> Callable:
-    def read(trace: int) -> np.ndarray:
-        tables = {name: np.asarray(found[places[trace]]) for name, found in arrays.items()}
-        tables = {name: each.reshape(len(each), -1) for name, each in tables.items()}
-        with np.errstate(all="ignore"):
-            values = np.stack([tables[name][:, channel] for name, channel in columns], axis=1)
-        # a NaN of unusual bits would raise warnings in any arithmetic
-        return np.where(np.isfinite(values), values, np.nan) if values.dtype.kind == "f" else values
-
-    return read
-
-
-def _text(value: Any) -> str:
-    """One text of a cell; several of them joined."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, np.ndarray) and value.dtype.kind == "O":
-        return "; ".join(
-            filter(None, (_text(each) for each in value.ravel(order="F").tolist() if each is not value))
-        )
-    if isinstance(value, np.ndarray) and value.size != 1:
-        return ""
-    if isinstance(value, (np.ndarray, int, float)):
-        number = float(np.asarray(value, np.float64).flat[0])
-        return "" if math.isnan(number) else f"{number:.0f}" if number == round(number, 0) else f"{number:g}"
-    return ""

@@ -1,5 +1,6 @@
 """One verb for every format: what it is, the content says."""
 
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -8,12 +9,22 @@ from ..._signatures import HEAD, signature
 from ..storage import ours, read_study
 from ..study import Study
 from ..table import read_csv
-from . import carto, csv_points, ensite_precision, ensite_x, kodex, openep, rhythmia, vtk_surface
+from . import csv_points
 from .files import Files
 
 MOST_HEADS = 20  # files of an unknown folder that are looked at
-# those with a mark of their own before those that are told by little
-READERS = carto, ensite_precision, ensite_x, rhythmia, openep, kodex, vtk_surface, csv_points
+# one file each, those with a mark of their own before those that are told by little
+FORMATS = (
+    "carto",
+    "ensite_precision",
+    "ensite_x",
+    "rhythmia",
+    "openep",
+    "kodex",
+    "vtk_surface",
+    "csv_points",
+)
+READERS = tuple(import_module(f".{name}", __package__) for name in FORMATS)
 
 
 def read_mapping(path: str | Path, *, identity: bool = False) -> Study:

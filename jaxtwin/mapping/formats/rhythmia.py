@@ -6,11 +6,7 @@ counts samples of the beat, voltages are logarithms) and for the table of measur
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from html.entities import name2codepoint
-from typing import Any, BinaryIO
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -19,18 +15,10 @@ from ..._results import InputError
 from ...anatomy import Surface
 from ..study import Map, Points, Study
 from .files import Files
-from .xml import number, numbers, parse_xml
+from .rhythmia_archive import Archive, finite
+from .xml import number, numbers
 
 PART = re.compile(r"(.*)\.(\d{3})", re.DOTALL)
-OPENING = b"<inlinedbin"
-LENGTH = re.compile(rb"\sBIN\s*=\s*[\"']?(\d{1,15})")
-ATTRIBUTE = re.compile(rb"(\w+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s>\"']+))")
-ENTITY = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos);)(\w{1,20});")
-CHUNK = 2**20  # bytes read at once
-LONGEST_TAG = 4096
-MOST_XML = 2**26  # bytes outside of blocks
-MOST_BLOCKS = 2_000_000
-MOST_BLOCK = 2**28  # bytes of a block that is read
 
 SAMPLE_MS = 1000.0 / 953.674  # of the activation, as the system's export takes it
 FLOOR = np.log(10.0) - 0.06  # ln(uV): the least voltage of a measurement is 10 uV, less means none
@@ -56,7 +44,7 @@ def read(files: Files, identity: bool) -> Study:
     another length than the surface asks for.
     """
     names = _parts(files)
-    with _Archive(files, names) as archive:
+    with Archive(files, names) as archive:
         root = archive.root
         notes = list(files.notes)
         maps = []
@@ -105,148 +93,6 @@ def _parts(files: Files) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Block:
-    """Where the bytes of a block stand in all parts, and what its tag says of them."""
-
-    at: int
-    size: int
-    more: dict[str, str]
-
-
-class _Archive:
-    """All parts as one stream: XML text, and blocks that are skipped until they are asked for."""
-
-    def __init__(self, files: Files, names: list[str]):
-        self.files, self.names = files, names
-        self.starts = np.cumsum([0, *(files.size(name) for name in names)]).tolist()
-        self.where = f"{files.path}: {names[0]}"
-        self.at, self.part = 0, -1
-        self.stream: BinaryIO | None = None
-        self.stack = ExitStack()
-        self.blocks: list[_Block] = []
-
-    def __enter__(self) -> "_Archive":
-        try:
-            text = bytearray()
-            for piece in self.text():
-                text += piece
-                if len(text) > MOST_XML:
-                    raise self.damaged(
-                        f"more than {MOST_XML} bytes outside of blocks", "a backup of Rhythmia"
-                    )
-            self.root = parse_xml(ENTITY.sub(_character, bytes(text)), self.where)
-        except BaseException:
-            self.stack.close()
-            raise
-        return self
-
-    def __exit__(self, *error: Any) -> Any:
-        return self.stack.__exit__(*error)
-
-    def read(self, most: int) -> bytes:
-        """Up to so many bytes from here, none at the end."""
-        while self.at < self.starts[-1]:
-            part = int(np.searchsorted(self.starts, self.at, "right")) - 1
-            if part != self.part:
-                self.stack.close()
-                self.stream = self.stack.enter_context(self.files.open(self.names[part]))
-                self.part = part
-            assert self.stream is not None
-            if self.stream.tell() != self.at - self.starts[part]:
-                self.stream.seek(self.at - self.starts[part])
-            found = self.stream.read(min(most, self.starts[part + 1] - self.at))
-            if not found:
-                raise self.damaged(f"a part that ends at byte {self.at}, before its size", "a whole part")
-            self.at += len(found)
-            return found
-        return b""
-
-    def text(self) -> Iterator[bytes]:
-        """The XML piece by piece, each block in it replaced by its number."""
-        window, start = self.read(CHUNK), 0
-        while True:
-            at = window.find(OPENING, start)
-            end = window.find(b">", at, at + LONGEST_TAG) if at >= 0 else -1
-            if end >= 0:
-                tag, empty = window[at : end + 1], window[end - 1 : end] == b"/"
-                yield window[start:at] + (
-                    b"<inlinedbin/>" if empty else b'<inlinedbin n="%d">' % len(self.blocks)
-                )
-                start = end + 1
-                if not empty:
-                    self.blocks.append(self.block(tag, self.at - len(window) + start))
-                    start += self.blocks[-1].size
-                if start > len(window):
-                    self.at += start - len(window)
-                    window, start = b"", 0
-                continue
-            more = self.read(CHUNK)
-            if at >= 0 and (not more or len(window) - at >= LONGEST_TAG):
-                raise self.damaged("a tag of a block without an end")
-            # what may be the beginning of a tag stays in the window
-            keep = at if at >= 0 else max(start, len(window) - len(OPENING) + 1) if more else len(window)
-            yield window[start:keep]
-            window, start = window[keep:] + more, 0
-            if not more:
-                return
-
-    def block(self, tag: bytes, at: int) -> _Block:
-        length = LENGTH.search(tag)
-        if length is None:
-            raise self.damaged(f"a block at byte {at} whose tag does not say its length (BIN)")
-        size = int(length[1])
-        if at + size > self.starts[-1]:
-            raise InputError(
-                f"{self.where}: a block of {size} bytes at byte {at} of {self.starts[-1]}",
-                "all parts of the study", "The last part is missing or cut short: copy the whole backup",
-            )  # fmt: skip
-        if len(self.blocks) >= MOST_BLOCKS:
-            raise self.damaged(f"more than {MOST_BLOCKS} blocks", "a backup of Rhythmia")
-        more = {
-            key.decode().lower(): b"".join(values).decode("utf-8", "replace")
-            for key, *values in ATTRIBUTE.findall(tag)
-        }
-        return _Block(at, size, more)
-
-    def damaged(self, got: str, wanted: str = "an undamaged file") -> InputError:
-        return InputError(f"{self.where}: {got}", wanted, "Copy the backup again")
-
-    def find(self, element: Element | None, what: str) -> _Block | None:
-        """The block inside of an element; None where there is none."""
-        inside = None if element is None else element.find("inlinedbin")
-        mark = None if inside is None else inside.get("n")
-        if mark is None:
-            return None
-        if not mark.isdigit() or int(mark) >= len(self.blocks):
-            raise self.damaged(f"{what} with a block {mark[:20]!r}")
-        return self.blocks[int(mark)]
-
-    def values(self, element: Element | None, dtype: str, what: str, width: int = 1) -> np.ndarray | None:
-        """Numbers of the block inside of an element, (rows, width); None where there is none."""
-        block = self.find(element, what)
-        if block is None:
-            return None
-        each = np.dtype(dtype).itemsize * width
-        if block.size % each or block.size > MOST_BLOCK:
-            raise self.damaged(f"{what} of {block.size} bytes", f"a multiple of {each}, at most {MOST_BLOCK}")
-        self.at, pieces, left = block.at, [], block.size
-        while left:
-            pieces.append(self.read(left))
-            left -= len(pieces[-1])
-        found = np.frombuffer(b"".join(pieces), dtype).reshape(-1, width)
-        if found.dtype.kind != "f":
-            return found
-        with np.errstate(all="ignore"):  # bit patterns that are no numbers
-            return _finite(found.astype(np.float64))
-
-
-def _character(entity: re.Match[bytes]) -> bytes:
-    """A character that HTML names and XML does not know."""
-    name = entity[1].decode("utf-8", "replace")
-    return b"&#%d;" % name2codepoint[name] if name in name2codepoint else entity[1]
-
-
-@dataclass(frozen=True)
 class _Beat:
     """The beat a map was made of: its first sample from the marker, and how many it has."""
 
@@ -257,7 +103,7 @@ class _Beat:
 class _Anatomy:
     """One anatomy of the study."""
 
-    def __init__(self, archive: _Archive, element: Element, label: str):
+    def __init__(self, archive: Archive, element: Element, label: str):
         self.archive, self.element, self.label = archive, element, label
         self.notes: list[str] = []
         self.where = f"{archive.where}: anatomy {label!r}"
@@ -392,7 +238,7 @@ class _Anatomy:
             woi[:] = beat.start * SAMPLE_MS, (beat.start + beat.samples) * SAMPLE_MS
         surface = self.placed(table[:, SURFACE])
         return Points(
-            self.placed(table[:, POSITION]), surface_positions=_finite(surface),
+            self.placed(table[:, POSITION]), surface_positions=finite(surface),
             lat_ms=lat, reason=np.where(np.isnan(lat), "no LAT", "").tolist(), woi_ms=woi,
             bipolar_mv=_millivolt(table[:, LN_BIPOLAR], FLOOR),
             unipolar_mv=_millivolt(table[:, LN_UNIPOLAR], FLOOR),
@@ -417,10 +263,6 @@ class _Anatomy:
                 )
             return [np.full(len(table), np.nan)] * 2
         return [(each - 1.0 + beat.start) * SAMPLE_MS for each in found]
-
-
-def _finite(values: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(values), values, np.nan)
 
 
 def _millivolt(logarithms: np.ndarray, least: float = -np.inf) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 
 import jaxtwin as jt
 from benchmarks.exports import rhythmia as export
-from jaxtwin.mapping.formats import rhythmia
+from jaxtwin.mapping.formats import rhythmia, rhythmia_archive
 from jaxtwin.mapping.formats.files import Files
 from jaxtwin.mapping.study import Study
 
@@ -42,7 +42,7 @@ def test_all_that_was_written_is_read(tmp_path, parts, quoted):
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 997])
 def test_wherever_a_window_ends(tmp_path, monkeypatch, chunk):
-    monkeypatch.setattr(rhythmia, "CHUNK", chunk)
+    monkeypatch.setattr(rhythmia_archive, "CHUNK", chunk)
     truth = export.make(tmp_path)
     check(study_of(tmp_path), truth)
 
@@ -51,15 +51,15 @@ def test_blocks_that_are_not_needed_are_not_read(tmp_path, monkeypatch):
     """Most of a backup is signals."""
     truth = export.make(tmp_path, padding=5_000_000)
     asked = []
-    own = rhythmia._Archive.read
+    own = rhythmia_archive.Archive.read
 
     def read(self, most):
         found = own(self, most)
         asked.append(len(found))
         return found
 
-    monkeypatch.setattr(rhythmia._Archive, "read", read)
-    monkeypatch.setattr(rhythmia, "CHUNK", 4096)
+    monkeypatch.setattr(rhythmia_archive.Archive, "read", read)
+    monkeypatch.setattr(rhythmia_archive, "CHUNK", 4096)
     check(study_of(tmp_path), truth)
     assert sum(asked) < 30_000
 
@@ -200,7 +200,7 @@ def test_other_files_are_not_recognised(tmp_path):
 
 
 def test_too_much_xml_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(rhythmia, "MOST_XML", 500)
+    monkeypatch.setattr(rhythmia_archive, "MOST_XML", 500)
     export.make(tmp_path)
     with pytest.raises(jt.InputError, match="500 bytes outside"):
         study_of(tmp_path)
