@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from jax.errors import JaxRuntimeError
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ._cli.shown import errors_table, interval_lines, rounded, summary_lines
 from ._files import atomic_write
 from ._results import InputError, SolveError
 
@@ -81,7 +82,8 @@ def simulate(case: CaseFile) -> None:
     target = loaded.path(loaded.output.folder)
     with run_folder(target) as folder, bar("simulate", "preparing") as update:
         summary = run_simulate(loaded, folder, say, _of_beats(update, len(loaded.beats)))
-    _print_summary(summary, target, ("nodes", "activated_nodes", "last_activation_ms", "seconds"))
+    keys = "nodes", "activated_nodes", "last_activation_ms", "seconds"
+    print(*summary_lines(summary, target, keys), sep="\n")
 
 
 @app.command()
@@ -103,9 +105,9 @@ def fit(case: CaseFile) -> None:
     with run_folder(target) as folder, bar("fit", "preparing") as update:
         summary = run_fit(loaded, folder, checkpoint, say, _of_iterations(update))
     checkpoint.unlink(missing_ok=True)
-    _print_errors(summary)
-    _print_intervals(summary)
-    _print_summary(summary, target, ("validated", "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"))
+    Console(highlight=False).print(errors_table(summary))
+    keys = "validated", "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"
+    print(*interval_lines(summary), *summary_lines(summary, target, keys), sep="\n")
 
 
 @app.command("import")
@@ -211,7 +213,7 @@ def check(
             continue
         problems = facts.pop("problems")
         for key, value in facts.items():
-            print(f"  {key + ':':<25}{value if isinstance(value, str) else json.dumps(_rounded(value))}")
+            print(f"  {key + ':':<25}{value if isinstance(value, str) else json.dumps(rounded(value))}")
         for problem in problems:
             print(f"  ! {problem}")
         print("  nothing wrong found" if not problems else f"  to know: {len(problems)}, marked with !")
@@ -258,7 +260,7 @@ def doctor() -> None:
 
     configure("float32")
     facts = examine()
-    print(json.dumps(_rounded(facts), indent=2))
+    print(json.dumps(rounded(facts), indent=2))
     if not facts["self_test"]["passed"]:
         raise SolveError("The self-test failed: speed or derivative are not as expected on this machine.")
     say(f"Ready: the self-test passed on {', '.join(d['kind'] for d in facts['devices'])}.")
@@ -354,56 +356,9 @@ def _of_beats(update: Callable[[float, float, str], None], beats: int):
     return report
 
 
-def _print_errors(summary: dict[str, Any]) -> None:
-    """What the twin and its rivals make of the points it saw, and of those it did not."""
-    scores = {"twin": summary["twin"]} | summary["baselines"]
-    heads = {
-        part: f"{part.replace('_', ' ')}, {score['points']} points" for part, score in scores["twin"].items()
-    }
-    table = Table("RMSE, ms", *heads.values(), title_justify="left")
-    for name, score in scores.items():
-        table.add_row(name.replace("_", " "), *(_shown(score[part]) for part in heads))
-    Console(highlight=False).print(table)
-
-
-def _print_intervals(summary: dict[str, Any]) -> None:
-    """How often intervals held at points that no fit has seen, and where to pace next."""
-    found = summary["intervals"]
-    names = {"held_out_points": "held-out points", "held_out_patch": "points of the held-out patch"}
-    for part, name in names.items():
-        if part in found:
-            each = found[part]
-            line = f"{100 * found['level']:.0f} % intervals hold {100 * each['held']:.0f} %"
-            if "held_recalibrated" in each:
-                line += f", recalibrated {100 * each['held_recalibrated']:.0f} %,"
-            print(f"{line} of {each['points']} {name}.")
-    for site in summary["next_sites"] or ():
-        place = ", ".join(f"{x:.1f}" for x in site["position_mm"])
-        print(f"Pace next at ({place}) mm: {site['expected_nats']:.1f} nats expected.")
-
-
-def _shown(score: dict) -> str:
-    missed = f" ({score['not_reached']} not reached)" if score["not_reached"] else ""
-    return f"{score['rmse_ms']:.2f}{missed}" if "rmse_ms" in score else "none reached"
-
-
-def _print_summary(summary: dict[str, Any], folder: Path, keys: tuple[str, ...]) -> None:
-    for key in keys:
-        print(f"{key}: {json.dumps(_rounded(summary[key]))}")
-    print(f"Results in {folder}. {summary['notice']}")
-
-
 def _complain(word: str, error: Exception) -> None:
     """The message as one paragraph."""
     console.print(f"{word}: {' '.join(str(error).split()) or type(error).__name__}", markup=False)
-
-
-def _rounded(value):
-    if isinstance(value, dict):
-        return {k: _rounded(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(v) for v in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def main() -> None:

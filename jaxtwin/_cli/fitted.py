@@ -48,7 +48,7 @@ class Fitted:
         """With the posterior and its fields."""
         waves = found.waves()
         uncertain = posterior(found, rank=ready.case.fit.uncertainty_directions, waves=waves)
-        return cls(ready, found, waves, uncertain, spread(found.twin, uncertain, waves=waves))
+        return cls(ready, found, waves, uncertain, spread(found, uncertain, waves=waves))
 
     @cached_property
     def noise_ms(self) -> float:

@@ -1,5 +1,6 @@
 """One cell: what the membrane does at a point."""
 
+import re
 from collections.abc import Callable
 
 from .mitchell_schaeffer import MitchellSchaeffer
@@ -8,10 +9,11 @@ from .modified_mitchell_schaeffer import ModifiedMitchellSchaeffer
 from .two_variable import AbstractTwoVariableModel
 
 MODELS: dict[str, Callable[..., AbstractIonicModel]] = {
-    "mitchell_schaeffer": MitchellSchaeffer,
-    "modified_mitchell_schaeffer": ModifiedMitchellSchaeffer,
+    re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): kind
+    for name, kind in tuple(globals().items())
+    if isinstance(kind, type) and issubclass(kind, AbstractIonicModel) and not name.startswith("Abstract")
 }
-"""The cell models that a case can name: one line each."""
+"""The cell models that a case can name: all that are imported above."""
 
 __all__ = [
     "MODELS", "AbstractIonicModel", "AbstractTwoVariableModel", "MitchellSchaeffer",

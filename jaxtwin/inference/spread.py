@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..twin import AbstractTissueMap, Theta, Twin, Wave, diffusivity_error
+from ..twin import AbstractTissueMap, Theta, Wave, diffusivity_error
+from .fit import Fit
 from .laplace import Laplace
 
 
@@ -30,13 +31,20 @@ class Spread(eqx.Module):
 
 
 def spread(
-    twin: Twin, posterior: Laplace, *, waves: Sequence[Wave] = (), draws: int = 200, seed: int = 0
+    fit: Fit, posterior: Laplace, *, waves: Sequence[Wave] | None = None, draws: int = 200, seed: int = 0
 ) -> Spread:
-    """The fields of diffusivity and scar over draws from the posterior, against draws from the prior.
+    """The posterior uncertainty of diffusivity and scar at the nodes, from draws of posterior and prior.
 
-    `waves`: those of the fit, whose discretisation error widens log D; without them it is not widened.
+    Their discretisation error widens log D. `waves`: `fit.waves()`, if already computed.
+
+    **Example:**
+
+    ```python
+    log_sd = jt.spread(found, jt.posterior(found)).log_sd
+    ```
     """
-    error = diffusivity_error(twin, tuple(waves))
+    twin = fit.twin
+    error = diffusivity_error(twin, tuple(fit.waves() if waves is None else waves))
     return spread_of(twin.tissue_map, posterior, error=error, draws=draws, seed=seed)
 
 

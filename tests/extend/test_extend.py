@@ -27,8 +27,8 @@ def twin(cells, **more):
                    estimate_mesh_error=False, **more)
 """
 CELL = """
-from jaxtwin.cells import ToyThreeGates
-one = twin(ToyThreeGates(), cell_sd={"g": 0.2})
+from jaxtwin.cells import MODELS
+one = twin(MODELS["toy_three_gates"](), cell_sd={"g": 0.2})
 theta = one.mean()
 lat = one.predict(theta)
 assert np.isfinite(lat).all() and 0.05 < 6.0 / float(lat.max() - lat.min()) < 3.0
@@ -90,7 +90,10 @@ assert plan.site == 1 and plan.probability.tolist() == [0.0, 1.0]
 ALL = "\n\n__all__"  # of a package: what comes before it is imported
 # where a toy goes, and the one line: its file, and what it becomes there
 HOW = {
-    "cell": ("cells/toy.py", "cells/__init__.py", ALL, f"\nfrom .toy import ToyThreeGates{ALL}"),
+    "cell": (
+        "cells/toy.py", "cells/__init__.py",
+        "\nfrom .two_variable", "\nfrom .toy import ToyThreeGates\nfrom .two_variable",
+    ),
     "recorder": ("signals/toy.py", "signals/__init__.py", ALL, f"\nfrom .toy import ToyElectrogram{ALL}"),
     "evidence": (
         "inference/evidence/toy.py", "inference/__init__.py",
