@@ -17,7 +17,7 @@ def main() -> int:
     of_claims.add_argument("group", nargs="?", choices=claims.groups())
     of_claims.add_argument("--save", action="store_true", help="keep the figures in benchmarks/results")
     of_claims.add_argument("--only", default="", help="measure these commands, keep the others as stored")
-    commands.add_parser("readme", help="write the table of figures in README.md from benchmarks/results")
+    commands.add_parser("readme", help="write the figures in README.md and docs/topics/claims.md")
     on_gpu = commands.add_parser("gpu", help=gpu.__doc__)
     on_gpu.add_argument("parts", nargs="*", help=f"of {', '.join(gpu.PARTS)}; all where none is named")
     on_gpu.add_argument("--anywhere", action="store_true", help="also where there is no GPU")

@@ -21,7 +21,10 @@ RELATIONS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq}
 
 @dataclass(frozen=True)
 class Claim:
-    """`figure`: keys from the top of the JSON to the number, joined by dots. `bound`: relation and number."""
+    """`figure`: keys from the top of the JSON to the number, joined by dots. `bound`: relation and number.
+
+    `headline`: whether README.md shows it; all claims are in docs/topics/claims.md.
+    """
 
     group: str
     text: str
@@ -29,6 +32,7 @@ class Claim:
     figure: str
     bound: str
     unit: str = ""
+    headline: bool = False
 
     def value(self, result: dict[str, Any]) -> float:
         """The figure in the result of the command."""

@@ -1,4 +1,4 @@
-"""The claims as data: each well formed and judged by its bound; the README shows the stored figures."""
+"""The claims as data: each well formed and judged by its bound; README and docs show the stored figures."""
 
 import json
 import re
@@ -61,6 +61,22 @@ def test_met_and_unmet_claims_decide_the_exit_code(monkeypatch, tmp_path):
     assert claims.run("path", save=False) == 1
 
 
-def test_the_readme_shows_the_stored_figures():
+def test_the_readme_and_the_page_of_claims_show_the_stored_figures():
     text = readme.README.read_text("utf-8")
     assert readme.renewed(text) == text
+    assert readme.PAGE.read_text("utf-8") == readme.page()
+
+
+def test_the_readme_shows_few_headlines_that_can_be_read_alone():
+    headlines = [c for c in claims.load() if c.headline]
+    assert 0 < len(headlines) <= readme.MOST_HEADLINES
+    assert not [c.text for c in headlines if re.match("(the same|its|the fit) ?", c.text)]
+    shown = readme.headlines()
+    assert all(shown.count(f"| {c.text} |") == (1 if c.headline else 0) for c in claims.load())
+
+
+def test_a_figure_that_misses_its_bound_or_was_not_measured_is_shown_as_such(monkeypatch):
+    monkeypatch.setattr(readme, "stored", lambda group: {claim().command: {"a": {"b": 3.0}}})
+    assert readme.figure(claim(unit="ms")) == "3 ms (**not met**)"
+    assert readme.figure(claim(bound="<= 3")) == "3"
+    assert readme.figure(claim(command="another")) == "not measured"

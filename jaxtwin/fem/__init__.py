@@ -1,4 +1,4 @@
-"""Space to operators: P1 elements, sparse products, interpolation, distances, random fields."""
+"""Finite elements: P1 operators, sparse products, interpolation, distances, random fields, partition."""
 
 from .diffusion import EdgeOperator, diffusion_operator, dispersion_operator
 from .geodesic import geodesic

@@ -1,4 +1,4 @@
-"""Sparse products in difference form: diffusion, and what lumping took from the mass matrix."""
+"""Sparse products in difference form: diffusion, and the difference between lumped and consistent mass."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from .space import Space
 
 
 def edge_conductances(space: Space, diffusivity: Float[Array, "cells dim dim"]) -> Float[Array, " edges"]:
-    """Off-diagonal entries of the stiffness matrix with the sign turned: -sum_c |c| grad_a . D grad_b."""
+    """Negated off-diagonal entries of the stiffness matrix: -sum_c |c| grad_a . D grad_b."""
     a, b = np.triu_indices(space.cells.shape[1], 1)
     flux = jnp.einsum("cij,cbj->cbi", diffusivity, space.gradients)
     entry = -jnp.einsum("c,cpi,cpi->cp", space.measures, space.gradients[:, a], flux[:, b]).ravel()
@@ -29,10 +29,11 @@ def edge_masses(space: Space) -> Float[Array, " edges"]:
 
 
 class EdgeOperator(eqx.Module):
-    """(A u)_i = sum_j w_ij (u_j - u_i), w_ij = k_ij/m_i, with one number k for each edge of the mesh.
+    """The operator (A u)_i = sum_j w_ij (u_j - u_i), w_ij = k_ij/m_i, with one coefficient k per edge of the
+    mesh.
 
-    The difference form is exact on constants in any precision, and k is symmetric, so that A is
-    self-adjoint in the inner product of M.
+    The difference form is exact for constants in any precision, and k is symmetric, so A is self-adjoint in
+    the inner product of M.
 
     - `of_edges`: k, (edges,). `inverse_mass`: (nodes,). `layout`: see `Space`.
     - `weights`: w, one (slots, run) array per slice.
@@ -51,19 +52,19 @@ class EdgeOperator(eqx.Module):
         self.weights = tuple(inverse_mass[run][None] * k[piece.edges] for run, piece in layout.runs())
 
     def with_edges(self, of_edges: Float[Array, " edges"]) -> "EdgeOperator":
-        """The same operator with other numbers on its edges."""
+        """The same operator with other edge coefficients."""
         return EdgeOperator(of_edges, self.inverse_mass, self.layout)
 
     def __call__(self, u: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
         return self.then(lambda product: product, u)
 
     def then(self, local: Callable[..., Array], u: Float[Array, " nodes"], *fields) -> Float[Array, " nodes"]:
-        """local(A u, *fields), where `local` acts node by node.
+        """local(A u, *fields), where `local` is node-local.
 
-        `fields`: PyTrees of arrays at the nodes and of what all nodes share, see `nodal_leaves`. Slice by
-        slice, unrolled over the slots, so that each slice is one loop over its nodes from gather to result.
-        With `local` after the slices were joined, that loop would ask of each node to which slice it belongs.
-        The arrays had better come from memory; see `Layout.each`.
+        `fields`: PyTrees of nodal arrays and of shared values, see `nodal_leaves`. It works slice by slice,
+        unrolled over the slots, so that each slice is one loop over its nodes from gather to result. If
+        `local` were applied after joining the slices, that loop would have to find the slice of each node.
+        The arrays should be materialised in memory; see `Layout.each`.
         """
         pieces = []
         for (run, piece), weights in zip(self.layout.runs(), self.weights, strict=True):
@@ -93,7 +94,7 @@ class EdgeOperator(eqx.Module):
         return [jnp.zeros(size, zero) for size in (*sizes, self.layout.loose.shape[1])]
 
     def to_edges(self, rows: list[Array]) -> Float[Array, " edges"]:
-        """The numbers of the edges, from those of the slots and of the loose ones."""
+        """Edge coefficients from the values of the slots and of the loose edges."""
         return jnp.concatenate(rows)[self.layout.owners]
 
     def spectral_bound(self) -> Float[Array, ""]:
@@ -107,10 +108,10 @@ def diffusion_operator(space: Space, diffusivity: Float[Array, "cells dim dim"])
 
 
 def dispersion_operator(space: Space, share: float) -> EdgeOperator:
-    """v -> E v = share M_L^-1 (M_L - M_C) v, with M_C the consistent mass matrix.
+    """The operator v -> E v = share M_L^-1 (M_L - M_C) v, with M_C the consistent mass matrix.
 
     (I + E) M_L^-1 is the inverse of the blend (1 - share) M_L + share M_C to first order in E. Lumped mass
-    slows a wave and consistent mass speeds it up by the same leading term: at a share of 1/2 it cancels.
-    E has no negative eigenvalue and none above share (d + 1)/(d + 2).
+    slows a wave and consistent mass accelerates it by the same leading term, which cancels at a fraction of
+    1/2. E has no negative eigenvalue and none above share (d + 1)/(d + 2).
     """
     return EdgeOperator(-share * edge_masses(space), 1.0 / space.mass, space.layout)

@@ -1,4 +1,4 @@
-"""Where the neighbours of each node stand: tables without which no sparse product is fast."""
+"""Neighbour tables for fast sparse products."""
 
 from collections.abc import Callable
 from itertools import combinations, pairwise
@@ -15,12 +15,12 @@ from .._types import nodal_leaves
 
 
 def padded(keys: Int[np.ndarray, " rows"], count: int, *columns) -> list[Int[np.ndarray, "most keys"]]:
-    """The values of each key in a column of a (most, count) table, in their order, the rest filled.
+    """The values of each key in a column of a (most, count) table, in their order, padded.
 
     One table for each of `columns`: (values, fill), fill a number or one per key.
     """
     rows = np.arange(len(keys))
-    # the conversion of formats groups by key in linear time and keeps the order within
+    # the format conversion groups by key in linear time and keeps the order within a key
     grouped = sp.coo_array((np.empty(len(keys), np.int8), (keys, rows)), (count, len(keys))).tocsr()
     order = grouped.indices
     slot = rows - np.repeat(grouped.indptr[:-1], np.diff(grouped.indptr))
@@ -36,17 +36,17 @@ def padded(keys: Int[np.ndarray, " rows"], count: int, *columns) -> list[Int[np.
 def balanced_owners(
     points: np.ndarray, ends: Int[np.ndarray, "edges two"], rows: int
 ) -> Int[np.ndarray, " edges"]:
-    """Which end (0 or 1) owns each edge, so that every node owns about half of its edges.
+    """The end (0 or 1) that owns each edge, so that every node owns about half of its edges.
 
-    The end that lies behind, seen in a fixed direction: half of the edges of a node point ahead. Where more
-    do, a few passes hand one edge each to nodes that own less. Nodes from `rows` on own none.
+    The owner is the rear end along a fixed direction: half of the edges of a node point ahead. Where a node
+    owns more, a few passes transfer one edge each to nodes that own fewer. Nodes from `rows` on own none.
     """
     # no mesh is aligned with it by design
     ahead = points @ np.array([1.0, 0.6180339887, 0.7548776662])[: points.shape[1]]
     side, edges = (ahead[ends[:, 0]] > ahead[ends[:, 1]]).astype(np.int64), np.arange(len(ends))
     side = np.where(ends[:, 0] >= rows, 1, np.where(ends[:, 1] >= rows, 0, side))
     half = 0.5 * np.bincount(ends.ravel(), minlength=len(points))
-    half[rows:] = -np.inf  # never in deficit
+    half[rows:] = -np.inf  # rows beyond never have a deficit
     for _ in range(3):
         owner, other = ends[edges, side], ends[edges, 1 - side]
         excess = np.bincount(owner, minlength=len(points)) - half
@@ -60,17 +60,17 @@ def balanced_owners(
 
 
 def worthwhile(load: Int[np.ndarray, " run"]) -> int:
-    """How many slots to give to owned edges where a node owns `load`; the edges beyond are kept loose, at
-    the price of two places each."""
+    """Number of slots for owned edges if a node owns `load`; further edges are loose, at the cost of two
+    entries each."""
     counts = np.arange(int(load.max()) + 1)
     beyond = np.maximum(load[None] - counts[:, None], 0).sum(axis=1)
     return int(np.argmin(counts * len(load) + 2 * beyond))
 
 
 def cuts(degree: Int[np.ndarray, " nodes"], most: int = 3) -> list[int]:
-    """Where to cut the rows into 2 to `most` runs so that padding each to its widest costs least.
+    """Positions that cut the rows into 2 to `most` slices with the least padding to the widest row of each.
 
-    Never into one: see `Layout.each`.
+    Never a single slice: see `Layout.each`.
     """
     nodes = len(degree)
     widest = np.maximum.accumulate(degree[::-1])[::-1]  # of this row and all after it
@@ -86,7 +86,7 @@ def cuts(degree: Int[np.ndarray, " nodes"], most: int = 3) -> list[int]:
 
 
 def at(u: Float[Array, " nodes"], nodes: UInt[Array, " run"]) -> Float[Array, " run"]:
-    """u[nodes]; `jnp` indexing would look at the sign of each index and wrap it."""
+    """u[nodes]; `jnp` indexing would check the sign of each index and wrap it."""
     dims = jax.lax.GatherDimensionNumbers(
         offset_dims=(), collapsed_slice_dims=(0,), start_index_map=(0,)
     )  # fmt: skip
@@ -96,13 +96,13 @@ def at(u: Float[Array, " nodes"], nodes: UInt[Array, " run"]) -> Float[Array, " 
 
 
 def cut(fields, run: slice):
-    """PyTrees restricted to a run of the nodes; what all nodes share stays as it is (see `nodal_leaves`)."""
+    """PyTrees restricted to a range of nodes; shared values are unchanged (see `nodal_leaves`)."""
     leaves = [leaf[..., run] if at_nodes else leaf for _, leaf, at_nodes in nodal_leaves(fields)]
     return jax.tree.unflatten(jax.tree.structure(fields), leaves)
 
 
 def joined(parts: list):
-    """The converse for what was computed at runs of the nodes: what all nodes share is summed."""
+    """The inverse of `cut` for results computed on ranges of nodes: shared values are summed."""
     leaves = zip(nodal_leaves(parts[0]), *map(jax.tree.leaves, parts), strict=True)
     whole = [
         jnp.concatenate(each, axis=-1) if at_nodes else sum(each[1:], each[0])
@@ -112,12 +112,12 @@ def joined(parts: list):
 
 
 class Slice(eqx.Module):
-    """A run of consecutive nodes and their neighbours, slot-major: (slots, nodes of the run).
+    """A range of consecutive nodes and their neighbours, slot-major: (slots, nodes of the range).
 
     Row k of `neighbours` holds the k-th neighbour of every node; nodes with fewer neighbours point to
-    themselves. `edges`: the undirected edge behind each, or the number of edges where the slot is empty.
-    Each edge but a few loose ones is owned by one of its ends, and stands in one of the first `owned` slots
-    of that node. The indices are unsigned, which spares the gather the look at their sign.
+    themselves. `edges`: the undirected edge of each slot, or the number of edges if the slot is empty. Each
+    edge except a few loose ones is owned by one of its ends and occupies one of the first `owned` slots of
+    that node. The indices are unsigned, so that the gather does not check their sign.
     """
 
     neighbours: UInt[Array, "slots run"]
@@ -126,10 +126,10 @@ class Slice(eqx.Module):
 
 
 class Halo(eqx.Module):
-    """The nodes that a part of a mesh borrows from others, on as many devices as there are parts.
+    """The nodes that a part of a mesh needs from other parts, on as many devices as there are parts.
 
-    - `sent`: nodes of this part that others borrow; `borrowed`: where each borrowed node stands among what
-      all parts send, end to end. `axis`: of the device mesh.
+    - `sent`: nodes of this part that others need; `borrowed`: position of each halo node among the
+      concatenated values that all parts send. `axis`: of the device mesh.
     """
 
     sent: UInt[Array, " sent"]
@@ -137,7 +137,7 @@ class Halo(eqx.Module):
     axis: str = eqx.field(static=True)
 
     def extend(self, u: Float[Array, " rows"]) -> Float[Array, " nodes"]:
-        """The values of this part's own nodes and of those it borrows: none where it is the only one."""
+        """The values of the own nodes of this part and of its halo nodes."""
         if self.borrowed.shape[-1] == 0:
             return u
         return jnp.concatenate(
@@ -146,15 +146,16 @@ class Halo(eqx.Module):
 
 
 class Layout(eqx.Module):
-    """The neighbours of all nodes, and where each undirected edge stands among them.
+    """The neighbours of all nodes, and the position of each undirected edge among them.
 
     Tables are padded, in slices of consecutive nodes (sliced ELL): no product needs an atomic operation, and
-    each slot is one contiguous array. `jaxtwin.anatomy.reorder` numbers the nodes for tight slices.
+    each slot is one contiguous array. `jaxtwin.anatomy.reorder` numbers the nodes so that the slices are
+    compact.
 
     - `slices`: neighbours of all nodes.
     - `loose`: (2, loose), the ends of the edges that no slot owns.
-    - `owners`: (edges,), where each edge stands among the owned slots of all slices and the loose ones.
-    - `halo`: what comes from other devices where the mesh is split; its nodes have no rows here.
+    - `owners`: (edges,), position of each edge among the owned slots of all slices and the loose edges.
+    - `halo`: the nodes of other devices if the mesh is split; they have no rows here.
     """
 
     slices: tuple[Slice, ...]
@@ -171,7 +172,8 @@ class Layout(eqx.Module):
         bounds: list[int] | None = None,
         owned: list[int] | None = None,
     ):
-        """`rows`: nodes that have rows, all where None. `bounds`, `owned`: of the slices, else the best."""
+        """`rows`: number of nodes that have rows; all if None. `bounds`, `owned`: of the slices; optimised if
+        None."""
         nodes, edges = len(points) if rows is None else rows, np.arange(len(ends))
         side = balanced_owners(points, ends, nodes)
         owner, other = ends[edges, side], ends[edges, 1 - side]
@@ -209,21 +211,22 @@ class Layout(eqx.Module):
         return sum(piece.neighbours.shape[1] for piece in self.slices)
 
     def extend(self, u: Float[Array, " rows"]) -> Float[Array, " nodes"]:
-        """The values at all nodes from those at the nodes that have rows."""
+        """The values at all nodes, from those at the nodes that have rows."""
         return u if self.halo is None else self.halo.extend(u)
 
     def shared(self, u: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
-        """u, with the values at borrowed nodes replaced by those that they have where they are at home."""
+        """u, with the values at halo nodes replaced by those of their owners."""
         return self.extend(u[: self.rows])
 
     def each(self, local: Callable[..., Any], *fields):
-        """local(*fields) at all nodes, where `local` acts node by node; every result in memory of its own.
+        """local(*fields) at all nodes, where `local` is node-local; every result is materialised in memory.
 
-        `fields`: PyTrees of arrays at the nodes and of what all nodes share, see `nodal_leaves`. Of the
-        results the former are joined and the latter summed.
+        `fields`: PyTrees of nodal arrays and of shared values, see `nodal_leaves`. Nodal results are joined,
+        shared results are summed.
 
-        In two parts, because XLA computes a joined array once where it would compute others again for each
-        of their readers, and in a function of its own, called at each node, for readers that want a slice.
+        It works in two parts, because XLA computes a joined array once, but would recompute other arrays for
+        each of their readers; and in a function of its own, called at each node, for readers that need a
+        slice.
         """
         nodes = self.rows + (0 if self.halo is None else self.halo.borrowed.shape[-1])
         spans = [slice(0, nodes // 2), slice(nodes // 2, nodes)]
@@ -231,7 +234,7 @@ class Layout(eqx.Module):
         return jax.lax.optimization_barrier(joined(parts))
 
     def runs(self):
-        """Each slice with the nodes it stands for."""
+        """Each slice with its range of nodes."""
         start = 0
         for piece in self.slices:
             stop = start + piece.neighbours.shape[1]

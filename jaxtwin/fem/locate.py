@@ -1,4 +1,4 @@
-"""Interpolation from the nodes of a mesh to points near it: a measurement does not sit on a node."""
+"""Interpolation from the nodes of a mesh to points near it: measurements do not lie on nodes."""
 
 from itertools import combinations
 
@@ -11,8 +11,8 @@ from scipy.spatial import KDTree
 from .._results import InputError
 from ..anatomy import Mesh
 
-PAIRS = 100_000  # point-cell pairs treated at once: about 50 MB of temporaries
-LEVELS = 8  # classes of cell size, each half the one before
+PAIRS = 100_000  # point-cell pairs processed at once: about 50 MB of temporaries
+LEVELS = 8  # classes of cell size, each half the previous one
 
 
 class Interpolation(eqx.Module):
@@ -28,9 +28,10 @@ class Interpolation(eqx.Module):
     distance: Float[np.ndarray, " points"]
 
     def __call__(self, values: Float[Array, "... nodes"]) -> Float[Array, "... points"]:
-        """Values at the points, linear in `values`; not finite where a corner with a weight is not finite."""
+        """Values at the points, linear in `values`; not finite if a corner with a nonzero weight is not
+        finite."""
         corners, weights = values[..., self.nodes], self.weights.astype(values.dtype)
-        # not a weight of 0: it would make NaN of a corner that has no part in the point
+        # drops weights of 0: a NaN at a corner without influence must not spread
         corners = jnp.where(jnp.broadcast_to(weights > 0.0, corners.shape), corners, 0.0)
         return jnp.einsum("pc,...pc->...p", weights, corners)
 
@@ -41,15 +42,17 @@ class Interpolation(eqx.Module):
 
 
 def locate(mesh: Mesh, positions) -> Interpolation:
-    """Closest point of the mesh for each position, exactly.
+    """Finds the closest point of the mesh for each position, exactly.
 
-    For every cell the bound |x - centroid| <= d + r must hold if it is to be closer than d, where r is the
-    distance from its centroid to its farthest corner; d starts at the nearest node. Cells are searched by
-    classes of r, so that one large cell does not widen the search for all.
+    A cell can only be closer than d if |x - centroid| <= d + r, where r is the distance from its centroid to
+    its farthest corner; d starts at the nearest node. Cells are searched in classes of r, so that one large
+    cell does not widen the search for all.
 
-    **Arguments:** `mesh`; `positions` (points, dim), mm.
+    **Arguments:** `mesh`. `positions`: (points, dim), mm.
 
-    **Raises:** `InputError` for positions that are not finite or have another dimension than the mesh.
+    **Returns:** an `Interpolation`.
+
+    **Raises:** `InputError` for positions that are not finite or whose dimension differs from the mesh.
     """
     positions = np.asarray(positions, np.float64)
     _check(mesh, positions)
@@ -64,7 +67,7 @@ def locate(mesh: Mesh, positions) -> Interpolation:
     for each in np.unique(level):
         members = np.flatnonzero(level == each)
         tree = KDTree(centroids[members])
-        # A hair wider than the bound, which rounding must not cut.
+        # Slightly wider than the bound, to be safe against rounding.
         reach = (best + radii[members].max()) * (1.0 + 1e-9)
         for points in _chunks(tree.query_ball_point(positions, reach, return_length=True)):
             found = tree.query_ball_point(positions[points], reach[points])
@@ -101,7 +104,7 @@ def closest_on_simplex(
             gram = np.einsum("pid,pjd->pij", span, span)
             scale = np.prod(np.einsum("pii->pi", gram), axis=1)
             sound = np.linalg.det(gram) > 1e-12 * scale
-            gram[~sound] = np.eye(size - 1)  # any weights will do: their distance is measured below
+            gram[~sound] = np.eye(size - 1)  # any weights are valid here: the distance is computed below
             right = np.einsum("pid,pd->pi", span, points - origin)
             inner = np.linalg.solve(gram, right[..., None])[..., 0]
             share = np.concatenate([1.0 - inner.sum(axis=1, keepdims=True), inner], axis=1)
@@ -123,7 +126,7 @@ def _nearest_node(mesh, positions):
 
 
 def _chunks(counts):
-    """Indices of the points that have candidates, in runs of about `PAIRS` pairs."""
+    """Indices of the points that have candidates, in batches of about `PAIRS` pairs."""
     busy = np.flatnonzero(counts)
     pieces = np.cumsum(counts[busy]) // PAIRS
     return np.split(busy, np.flatnonzero(np.diff(pieces)) + 1) if len(busy) else []

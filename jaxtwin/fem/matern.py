@@ -1,4 +1,4 @@
-"""Smooth random fields on a mesh, as a few modes times independent standard normal numbers."""
+"""Matern random fields on a mesh: a few modes with independent standard normal coefficients."""
 
 from math import gamma, pi, sqrt
 from typing import Literal
@@ -18,8 +18,8 @@ from ..anatomy import Mesh
 from ..anatomy.topology import boundary_facets
 from .p1 import lumped_mass, p1_gradients
 
-DENSE = 2000  # nodes up to which the whole spectrum is no more work than a part of it
-SHIFT = 1e-4  # of the spectrum, over the scale of its first eigenvalue that is not zero
+DENSE = 2000  # nodes up to which a dense eigensolver is as fast as a sparse one
+SHIFT = 1e-4  # shift of the spectrum, relative to the scale of its first nonzero eigenvalue
 
 
 class MaternModes(eqx.Module):
@@ -47,21 +47,32 @@ def matern_modes(
     smoothness: float = 1.0,
     boundary: Literal["neumann", "robin"] = "neumann",
 ) -> MaternModes:
-    """Leading modes of the Matern field of the Laplace-Beltrami operator of a mesh.
+    """Returns the leading modes of the Matern field of the Laplace-Beltrami operator of a mesh.
 
-    The field solves (kappa^2 - Laplacian)^(alpha/2) u = white noise, with kappa = sqrt(8 nu) / rho and
-    alpha = nu + d/2. In the eigenpairs K phi = lambda M phi of the P1 stiffness and lumped mass,
-    phi^T M phi = 1, it is u = sum_k (kappa^2 + lambda_k)^(-alpha/2) phi_k z_k, here cut after `count` modes
-    and scaled to unit mean variance. The first mode is the constant.
+    The field solves (kappa^2 - Laplacian)^(alpha/2) u = white noise, with kappa = sqrt(8 nu) / rho and alpha
+    = nu + d/2. In the eigenpairs K phi = lambda M phi of the P1 stiffness and lumped mass, phi^T M phi = 1,
+    it is u = sum_k (kappa^2 + lambda_k)^(-alpha/2) phi_k z_k, here truncated after `count` modes and scaled
+    to unit mean variance. The first mode is the constant.
 
-    **Arguments:** `correlation_length` rho, mm; `count`, modes to keep; `smoothness` nu; `boundary`, the
-    condition on open edges: `"neumann"` doubles the variance there, `"robin"` (n . grad u = -kappa/1.42 u)
-    keeps it nearly even, at the price of a first mode that is not quite constant.
+    **Arguments:**
 
-    **Raises:** `InputError` for a mesh with nodes that no cell of positive size uses, and for numbers out of
-    range; `SolveError` where the eigenvalues do not converge.
+    - `correlation_length`: rho, mm. `count`: number of modes. `smoothness`: nu.
+    - `boundary`: the condition on open edges. `"neumann"` doubles the variance there; `"robin"` (n . grad u =
+      -kappa/1.42 u) keeps it nearly uniform, but the first mode is then not exactly constant.
 
-    Lindgren, Rue, Lindstrom 2011, doi 10.1111/j.1467-9868.2011.00777.x; the Robin coefficient is that of
+    **Returns:** `MaternModes`.
+
+    **Raises:** `InputError` for a mesh with nodes that belong to no cell of positive size, and for values out
+    of range; `SolveError` if the eigenvalues do not converge.
+
+    **Example:**
+
+    ```python
+    modes = jt.matern_modes(mesh, correlation_length=15.0, count=100)
+    tissue_map = jt.LogDiffusivity(jt.field(modes), reference=0.3, floor=0.02, ceiling=2.0)
+    ```
+
+    Lindgren, Rue, Lindstrom 2011, doi 10.1111/j.1467-9868.2011.00777.x; the Robin coefficient is from
     Roininen, Huttunen, Lasanen 2014, doi 10.3934/ipi.2014.8.561.
     """
     _check(mesh, correlation_length, count, smoothness)
@@ -97,10 +108,13 @@ def spectrum(
 def laplace_modes(
     mesh: Mesh, count: int
 ) -> tuple[Float[np.ndarray, " modes"], Float[np.ndarray, "nodes modes"]]:
-    """The `count` smallest eigenvalues of the Laplacian, 1/mm2, and their vectors, orthonormal in the lumped
-    mass: what Matern fields of all correlation lengths on one mesh share (`spectrum`). Free at open edges.
+    """Returns the `count` smallest eigenvalues of the Laplacian, 1/mm2, and their eigenvectors, orthonormal
+    in the lumped mass.
 
-    Raises as `matern_modes` does.
+    Matern fields of all correlation lengths on one mesh share them (`spectrum`). Neumann condition at open
+    edges.
+
+    **Raises:** as `matern_modes`.
     """
     _check(mesh, 1.0, count, 1.0)
     return _eigenpairs(*_laplacian(mesh), count)
@@ -118,9 +132,9 @@ def p1_stiffness(mesh: Mesh) -> sp.csr_array:
 def _laplacian(mesh: Mesh) -> tuple[sp.csr_array, Float[np.ndarray, " nodes"]]:
     """Stiffness of the Laplacian and lumped mass.
 
-    Of a surface those of its intrinsic Delaunay triangulation (Sharp, Crane 2020, doi 10.1111/cgf.14069):
-    needles and caps, which no repair removes altogether, then cost neither accuracy nor convergence, and
-    edges that more than two triangles share are handled too.
+    For a surface, those of its intrinsic Delaunay triangulation (Sharp, Crane 2020, doi 10.1111/cgf.14069).
+    Needles and caps, which repair cannot remove completely, then affect neither accuracy nor convergence, and
+    edges shared by more than two triangles are handled too.
     """
     if mesh.corners != 3:
         return p1_stiffness(mesh), lumped_mass(mesh)
@@ -130,8 +144,8 @@ def _laplacian(mesh: Mesh) -> tuple[sp.csr_array, Float[np.ndarray, " nodes"]]:
 
 
 def _eigenpairs(stiffness, mass, count):
-    """The `count` smallest eigenvalues and their vectors, orthonormal in the mass; the same at every call."""
-    # With a diagonal mass the problem is an ordinary one in M^(1/2) phi.
+    """The `count` smallest eigenvalues and their eigenvectors, orthonormal in the mass; deterministic."""
+    # With a diagonal mass this is a standard eigenproblem for M^(1/2) phi.
     root = 1.0 / np.sqrt(mass)
     matrix = sp.diags_array(root) @ stiffness @ sp.diags_array(root)
     matrix = ((matrix + matrix.T) / 2).tocsc()
@@ -147,8 +161,8 @@ def _eigenpairs(stiffness, mass, count):
 def _smallest(matrix, count, measure):
     """Lanczos on (A + s I)^-1 by ARPACK.
 
-    s lies far below the first eigenvalue that is not zero, about (2 pi)^2/measure on a surface, however fine
-    the mesh and however bad its worst cell.
+    s is far below the first nonzero eigenvalue, about (2 pi)^2/measure on a surface, however fine the mesh
+    and however bad its worst cell.
     """
     nodes = matrix.shape[0]
     shift = SHIFT * (2 * pi) ** 2 / measure
@@ -165,7 +179,7 @@ def _smallest(matrix, count, measure):
 
 
 def _boundary_mass(mesh):
-    """Share of each node in the length or area of the open edges."""
+    """Length or area of the open edges or facets, distributed to their nodes."""
     facets = boundary_facets(mesh.cells)
     nodes = len(mesh.points)
     if not len(facets):

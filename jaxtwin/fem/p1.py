@@ -15,7 +15,7 @@ def p1_gradients(mesh: Mesh) -> Float[np.ndarray, "cells corners dim"]:
     tetrahedra it is the cross product of the other two over their volume.
     """
     gradients = np.empty((*mesh.cells.shape, mesh.dim))
-    # in chunks that fit the cache: fresh memory for whole arrays costs more than the arithmetic
+    # in chunks that fit the cache: allocating whole arrays costs more than the arithmetic
     for start in range(0, len(mesh.cells), CHUNK):
         piece = slice(start, start + CHUNK)
         corner = [mesh.points[c] for c in mesh.cells[piece].T]
@@ -32,7 +32,7 @@ def p1_gradients(mesh: Mesh) -> Float[np.ndarray, "cells corners dim"]:
 
 
 def lumped_mass(mesh: Mesh) -> Float[np.ndarray, " nodes"]:
-    """Row sums of the mass matrix: each cell gives an equal share of its measure to its corners."""
+    """Row sums of the mass matrix: each cell distributes its measure equally to its corners."""
     return mass_of(mesh.cells, mesh.measures, len(mesh.points))
 
 
@@ -49,9 +49,9 @@ def scaled_mass(
 ) -> Float[np.ndarray, " nodes"]:
     """Lumped mass, raised at the nodes of the smallest cells until the total has grown by `fraction`.
 
-    The spectrum of M^-1 K is bounded by the largest 2 K_ii/m_i, which a few slivers dictate. Raising m_i
-    there to 2 K_ii/c with one c for all is the least mass for the bound c; c never falls below twice
-    the median, so that uniform meshes stay as they are.
+    The spectrum of M^-1 K is bounded by the largest 2 K_ii/m_i, which a few slivers dominate. Raising m_i
+    there to 2 K_ii/c, with one c for all nodes, adds the least mass for the bound c. c never falls below
+    twice the median, so uniform meshes are unchanged.
     """
     ratio = 2.0 * stiffness / mass
     low, high = 2.0 * float(np.median(ratio)), float(ratio.max())

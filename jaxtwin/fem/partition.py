@@ -1,4 +1,4 @@
-"""A space in parts of equal shape, one for each device."""
+"""Partition of a space into parts of equal shape, one for each device."""
 
 import equinox as eqx
 import jax
@@ -13,7 +13,7 @@ from .space import Space, edges_of
 
 
 def bisect(points: Float[np.ndarray, "nodes dim"], parts: int) -> Int[np.ndarray, " nodes"]:
-    """The part of each node, by recursive bisection of the longest side: sizes differ by one at most."""
+    """The part of each node, by recursive bisection of the longest side: sizes differ by at most one."""
     part = np.zeros(len(points), np.int32)
 
     def cut(nodes, first: int, count: int) -> None:
@@ -32,14 +32,16 @@ def bisect(points: Float[np.ndarray, "nodes dim"], parts: int) -> Int[np.ndarray
 
 
 class Partition(eqx.Module):
-    """The parts of a space. Arrays of all parts have one shape, padded, with the part in front.
+    """A space divided into parts. Arrays of all parts have one shape, padded, with the part as the leading
+    axis.
 
-    Each part has its own nodes, then those it borrows from other parts, and all cells that touch its own.
+    Each part has its own nodes, then its halo nodes, which other parts own, and all cells that touch its own
+    nodes.
 
-    - `spaces`: a `Space` whose arrays have the part in front. `nodes`: (parts, nodes of a part), the node of
-      the mesh behind each. `cells`: likewise.
-    - `own_nodes`, `own_edges`: what a part contributes to a sum over the mesh.
-    - `place`: (nodes,), where each node of the mesh stands among the nodes of all parts, end to end.
+    - `spaces`: a `Space` whose arrays have the part as leading axis. `nodes`: (parts, nodes of a part), the
+      node of the mesh that each one is. `cells`: likewise.
+    - `own_nodes`, `own_edges`: the contribution of a part to a sum over the mesh.
+    - `place`: (nodes,), position of each node of the mesh among the concatenated nodes of all parts.
     """
 
     spaces: Space
@@ -56,10 +58,10 @@ class Partition(eqx.Module):
 
 
 class Part(eqx.Module):
-    """One part in numbers of its own: own nodes first, then (from `rows` on) those that it borrows.
+    """One part in local numbering: own nodes first, then (from `rows` on) halo nodes.
 
-    `own`, `borrowed`, `cells`: numbers in the mesh. `points`, `corners`, `ends`, `terms`: as of a mesh of
-    these nodes and cells, of the edges only those with an end of its own.
+    `own`, `borrowed`, `cells`: global numbers. `points`, `corners`, `ends`, `terms`: as of a mesh of these
+    nodes and cells; of the edges only those with an own node at one end.
     """
 
     own: np.ndarray
@@ -83,9 +85,15 @@ class Part(eqx.Module):
 
 
 def partition(mesh: Mesh, space: Space, parts: int, axis: str = "parts") -> Partition:
-    """Parts of `space` on `mesh`. `axis`: name of the axis of devices that will hold them.
+    """Divides `space` on `mesh` into parts for `simulate_split`.
 
-    Raises `InputError` where there are more parts than nodes.
+    **Arguments:** `parts`: their number, one for each device. `axis`: name of the device axis.
+
+    **Returns:** a `Partition`.
+
+    **Raises:** `InputError` for more parts than nodes.
+
+    **Example:** `split = jt.partition(mesh, tissue.space, 4)`
     """
     count = len(mesh.points)
     if not 1 <= parts <= count:
@@ -102,7 +110,7 @@ def partition(mesh: Mesh, space: Space, parts: int, axis: str = "parts") -> Part
         corners = np.unique(mesh.cells[cells])
         pieces.append(Part(mesh, own, corners[part[corners] != p], cells, rows))
     most = max(len(piece.borrowed) for piece in pieces)
-    # where each node stands in its own part, and where among what all parts send
+    # position of each node in its own part, and among the values that all parts send
     local, offer = np.empty(count, np.int64), np.zeros(count, np.int64)
     borrowed = np.unique(np.concatenate([piece.borrowed for piece in pieces]))
     lent = [borrowed[part[borrowed] == p] for p in range(parts)]
@@ -126,7 +134,7 @@ def partition(mesh: Mesh, space: Space, parts: int, axis: str = "parts") -> Part
     mass = [np.where(r, np.asarray(space.mass)[n], 1.0) for r, n in zip(real, nodes, strict=True)]
     layouts = _layouts(pieces, halos, rows, [degree[piece.own] for piece in pieces])
     edges = max(len(piece.ends) for piece in pieces)
-    # an edge between two parts counts in the lower one
+    # an edge between two parts belongs to the lower one
     counted = [
         _filled(part[n[piece.ends]].min(axis=1) == p, edges)
         for p, (piece, n) in enumerate(zip(pieces, nodes, strict=True))
@@ -156,7 +164,7 @@ def _layouts(pieces: list[Part], halos: list[Halo], rows: int, degrees: list[np.
 
 
 def _padded(layout: Layout, halo: Halo, bounds, slots, edges: int, loose: int) -> Layout:
-    """A layout in the common shape: empty slots point to the node itself and to no edge."""
+    """A layout padded to the common shape: empty slots point to the node itself and to no edge."""
     slices, none = [], len(layout.owners)
     for k, piece in enumerate(layout.slices):
         more = slots[k] - len(piece.edges)

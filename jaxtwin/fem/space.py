@@ -19,7 +19,7 @@ class Space(eqx.Module):
 
     - `gradients`: (cells, corners, dim), 1/mm; `measures`: (cells,), mm to the topological dimension.
     - `mass`: (nodes,), lumped. `added_mass`: the fraction of it that mass scaling has added.
-    - `layout`: where the neighbours of each node stand.
+    - `layout`: neighbour tables, see `Layout`.
     - `edge_terms`: (terms, edges), which of the (cells x pairs) element entries make up an edge.
     """
 
@@ -33,13 +33,13 @@ class Space(eqx.Module):
     consistent_mass: float = eqx.field(static=True)
 
     def __init__(self, mesh: Mesh, *, mass_scaling: float = 0.0, consistent_mass: float = 0.5, dtype=None):
-        """`consistent_mass`: share of the consistent mass matrix in the blend with the lumped one, 0 to 0.5.
-        At 0.5 the leading error of the speed of a wave cancels, for one more sparse product in each step.
+        """`consistent_mass`: fraction of the consistent mass matrix in the blend with the lumped one, 0 to
+        0.5. At 0.5 the leading error of the wave speed cancels, for one more sparse product per step.
 
-        `mass_scaling`: fraction of mass that may be added, in all, to the nodes of the smallest cells.
+        `mass_scaling`: fraction of the total mass that may be added to the nodes of the smallest cells, which
+        would otherwise dictate the time step; see `scaled_mass`.
 
-        They alone would dictate the time step; see `scaled_mass`. `dtype` is the precision of the solve;
-        JAX's default float where none is given.
+        `dtype`: precision of the solve; JAX's default float if omitted.
         """
         if not 0.0 <= consistent_mass <= 0.5:
             raise InputError(
@@ -81,7 +81,7 @@ class Space(eqx.Module):
         return self.mass.shape[0]
 
     def with_share(self, consistent_mass: float) -> "Space":
-        """The same space with another share of the consistent mass."""
+        """The same space with another fraction of consistent mass."""
         return self.replaced(consistent_mass=consistent_mass)
 
     def replaced(self, **fields) -> "Space":
@@ -94,13 +94,14 @@ class Space(eqx.Module):
     def to_cells(
         self, values: Float[Array, " nodes"], cells: Int[Array, " some"] | None = None
     ) -> Float[Array, " some"]:
-        """The mean over the corners of each cell, or of those `cells` alone."""
+        """Mean over the corners of each cell, or only of the given `cells`."""
         corners = self.cells if cells is None else self.cells[cells]
         return values[corners].mean(axis=1)
 
 
 def edges_of(mesh: Mesh) -> tuple[Int[np.ndarray, "edges two"], Int[np.ndarray, "terms edges"]]:
-    """`mesh.edges`, and the pairs of corners that make up each; unused places hold the number of pairs."""
+    """`mesh.edges`, and the pairs of corners that contribute to each; unused entries hold the number of
+    pairs."""
     keys = mesh.edge_keys
     order = np.argsort(keys, kind="stable")
     keys = keys[order]

@@ -1,4 +1,4 @@
-"""Cells, space and time: the monodomain equation, forward and backward."""
+"""The monodomain equation: tissue, stimuli, time stepping, recorders and adjoint."""
 
 from .adjoint import AbstractAdjoint, Checkpointed, ForwardMode
 from .cause import why_silent

@@ -1,4 +1,4 @@
-"""How a solve is differentiated."""
+"""Adjoints: how a solve is differentiated."""
 
 from abc import abstractmethod
 
@@ -22,7 +22,7 @@ def nbytes(tree) -> int:
 
 
 def plain(march: March, state: State, memory: Memory, first, steps: int):
-    """All steps in one scan; what is emitted is stacked over the steps."""
+    """All steps in one scan; emitted values are stacked over the steps."""
 
     def step(carry, index):
         state, memory = carry
@@ -34,19 +34,19 @@ def plain(march: March, state: State, memory: Memory, first, steps: int):
 
 
 class AbstractAdjoint(eqx.Module):
-    """A way to run the steps of a solve so that it can be differentiated."""
+    """An adjoint: a way to run the steps of a solve so that it can be differentiated."""
 
     @abstractmethod
     def run(
         self, march: March, state: State, memory: Memory, first, steps: int
     ) -> tuple[State, Memory, tuple]:
-        """The state and memory after `steps` steps from step `first`, and what was emitted in each."""
+        """The state and memory after `steps` steps from step `first`, and the emitted values of each."""
 
 
 class ForwardMode(AbstractAdjoint):
-    """Plain code: for `jax.jvp` and `jax.jacfwd`, where few parameters meet many outputs.
+    """Forward-mode differentiation, for `jax.jvp` and `jax.jacfwd`: few parameters, many outputs.
 
-    Reverse mode through it is right too, but stores every step and is many times slower.
+    Reverse mode through it is correct too, but stores every step and is many times slower.
     """
 
     def run(self, march, state, memory, first, steps):
@@ -54,17 +54,19 @@ class ForwardMode(AbstractAdjoint):
 
 
 class Checkpointed(AbstractAdjoint):
-    """Reverse mode with a hand-written transpose of the step, within a bound on memory.
+    """Reverse mode with a hand-written transpose of the step, within a memory bound.
 
-    The steps run in blocks; the state at the start of each block is kept, and the backward pass computes
-    a block again while it keeps everything inside it. Block length: the longest divisor of the number of
-    steps that fits `memory` (bytes). If all steps fit at once nothing is computed twice.
+    The steps run in blocks. The state at the start of each block is stored, and the backward pass recomputes
+    one block at a time with its intermediate values. The block length is the longest divisor of the number of
+    steps that fits `memory` (bytes). If all steps fit at once, nothing is recomputed.
+
+    **Example:** `jt.simulate(tissue, times, adjoint=jt.Checkpointed(memory=1e9))`
     """
 
     memory: float = eqx.field(static=True, default=2e9)
 
     def block(self, march: March, state: State, memory: Memory, steps: int) -> int:
-        """Steps per block."""
+        """Number of steps per block."""
         start = nbytes(state)
         # see `Trail`: the gates, diffusion and drive, and the argument of each product
         inside = nbytes(state.gates) + (2 + len(march.rows())) * nbytes(state.u)
@@ -101,13 +103,13 @@ def _solve(varied, rest, memory, first, steps, block):
 
 
 def _room(march: March, state, memory, steps: int) -> Trail:
-    """Memory for the trail of so many steps."""
+    """Buffer for the trail of this many steps."""
     *_, trail = jax.eval_shape(lambda: march.forward(state, memory, jnp.asarray(0)))
     return jax.tree.map(lambda x: jnp.zeros((steps, *x.shape), x.dtype), trail)
 
 
 def _store(march: March, state, memory, first, trails: Trail):
-    """The steps of one block, with what the transpose of each needs written into its place of `trails`."""
+    """The steps of one block; the intermediate values of each are written into `trails`."""
 
     def step(carry, place):
         before, memory, trails = carry
@@ -148,7 +150,7 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
     trail, after, end_memory = residuals
 
     def back(carry, trails, emitted_bar, start):
-        """The transposes of the steps of a block from step `start`, the last one first."""
+        """Transposes of the steps of a block from step `start`, the last one first."""
         places = jnp.arange(trails.drive.shape[0])
 
         def step(carry, scanned):
@@ -170,18 +172,18 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
         return jax.lax.scan(step, carry, (places, emitted_bar), reverse=True)[0]
 
     def run_block(carry, scanned):
-        # one room for the trails of all blocks: fresh memory would be cleared for each
+        # one buffer for the trails of all blocks: new memory would be cleared for each
         trails, *carry = carry
         (start, before), emitted_bar = scanned
         *_, trails = _store(march, before, memory, start, trails)
         return (trails, *back(tuple(carry), trails, emitted_bar, start)), None
 
     shapes = jax.eval_shape(lambda: plain(march, state, memory, first, steps))
-    # equinox hands over None where an output has no influence
+    # equinox passes None if an output has no influence
     state_bar, memory_bar, emitted_bar = jax.tree.map(
         lambda shape, bar: jnp.zeros(shape.shape, shape.dtype) if bar is None else bar, shapes, cotangents
     )
-    # a node that is borrowed from another device has the cotangent that it has there
+    # a halo node has the cotangent of its owner on the other device
     state_bar, memory_bar = jax.tree.map(march.diffusion.layout.shared, (state_bar, memory_bar))
     zeros = jax.tree.map(jnp.zeros_like, wanted)
     last = State(after.u, after.gates, after.diffusion)

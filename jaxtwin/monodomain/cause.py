@@ -1,4 +1,4 @@
-"""Why a solve failed, in words: the likeliest cause, and what to do."""
+"""Diagnosis of a failed solve: the most likely cause, and what to do."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +11,7 @@ from .tissue import Tissue, spectral_bound
 
 
 def why_diverged(tissue: Tissue, stepper: AbstractStepper, times: Times, u, time: float) -> str:
-    """Where and when a solve diverged, the likeliest cause, and what to do."""
+    """Where and when a solve diverged, the most likely cause, and what to do."""
     u, (low, high) = np.asarray(u, np.float64), tissue.ionic.bounds
     beyond = np.where(np.isfinite(u), np.maximum(u - high, low - u), np.inf)
     worst = int(beyond.argmax())
@@ -45,7 +45,7 @@ def why_diverged(tissue: Tissue, stepper: AbstractStepper, times: Times, u, time
 
 
 def why_silent(tissue: Tissue, times: Times) -> str:
-    """The likeliest cause of a solve in which no node was activated, and what to do."""
+    """The most likely cause of a solve in which no node activated, and what to do."""
     what, stimulus = "No node was activated. ", tissue.stimulus
     if not isinstance(stimulus, Stimulus):
         return f"{what}Check the stimulus and the cells."

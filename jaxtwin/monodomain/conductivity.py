@@ -1,4 +1,4 @@
-"""From conduction along and across the fibres to the diffusion tensor."""
+"""Diffusion tensors from diffusivities along and across the fibres."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from .._results import InputError
 from .._types import Parameter
 from ..cells import known
 
-ROUNDING = 1e-5  # of a principal minor, relative to the largest entry
+ROUNDING = 1e-5  # tolerance of a principal minor, relative to the largest entry
 
 
 def diffusion_tensor(
@@ -17,12 +17,25 @@ def diffusion_tensor(
     along: Parameter,
     ratio: Parameter = 1.0,
 ) -> Float[Array, "cells dim dim"]:
-    """D = D_t I + (D_l - D_t) f f^T, mm2/ms, in each cell.
+    """Returns the diffusion tensor D = D_t I + (D_l - D_t) f f^T of each cell, mm2/ms.
 
-    `fibres`: unit vectors, or zero in a cell without a fibre, which is isotropic: there the formula leaves
-    D = D_t I, so that an exported mesh means the same to any code that evaluates it. `along`: D_l, a number
-    or one per cell, mm2/ms. `ratio`: D_l / D_t, at least 1. On a surface the part of I across it meets only
-    tangential gradients and has no effect.
+    On a surface, the normal part of I multiplies tangential gradients only and has no effect.
+
+    **Arguments:**
+
+    - `fibres`: (cells, dim), unit vectors. A zero vector marks a cell without a fibre: the formula then gives
+      D = D_t I, so the cell is isotropic, in this package and in any other code that evaluates it.
+    - `along`: D_l, mm2/ms, a number or (cells,).
+    - `ratio`: D_l / D_t, at least 1, a number or (cells,).
+
+    **Returns:** (cells, dim, dim), mm2/ms.
+
+    **Example:**
+
+    ```python
+    d_along = jt.MitchellSchaeffer().diffusivity(0.7)  # mm2/ms, for 0.7 mm/ms
+    diffusivity = jt.diffusion_tensor(mesh.fibres, d_along, ratio=4.0)
+    ```
     """
     along = jnp.asarray(along, float)
     fibres = jnp.asarray(fibres, along.dtype)
@@ -40,14 +53,14 @@ def turned_tensor(
     stretch: Float[Array, " cells"],
     shear: Float[Array, " cells"],
 ) -> Float[Array, "cells dim dim"]:
-    """The diffusion tensor of a surface in log-Euclidean coordinates, mm2/ms, in each cell.
+    """Returns the diffusion tensor of each cell of a surface from log-Euclidean coordinates, mm2/ms.
 
-    log D = m (f f^T + p p^T) + b (f f^T - p p^T) + c (f p^T + p f^T), with f the `fibres`, p at right angles
-    to them in the surface (`across`), b the `stretch` and c the `shear`. Conduction is fastest, D_l = `along`
-    = exp(m + beta), in the direction turned from f towards p by half the angle of (b, c); D_l/D_t =
-    exp(2 beta) with beta = |(b, c)|. A tensor without a direction, b = c = 0, is a point like any other,
-    which the angle of a fibre does not give (Arsigny et al. 2006, doi 10.1002/mrm.20965). A cell without a
-    fibre, f = p = 0, is isotropic with D_t, as in `diffusion_tensor`.
+    log D = m (f f^T + p p^T) + b (f f^T - p p^T) + c (f p^T + p f^T), with f the `fibres`, p perpendicular to
+    them in the surface (`across`), b the `stretch` and c the `shear`. Conduction is fastest, D_l = `along` =
+    exp(m + beta), in the direction rotated from f towards p by half the angle of (b, c); D_l/D_t = exp(2
+    beta) with beta = |(b, c)|. These coordinates are smooth through isotropy, b = c = 0, where a fibre angle
+    is undefined (Arsigny et al. 2006, doi 10.1002/mrm.20965). A cell without a fibre, f = p = 0, is isotropic
+    with D_t, as in `diffusion_tensor`.
     """
     f, p = jnp.asarray(fibres, along.dtype), jnp.asarray(across, along.dtype)
     square = stretch**2 + shear**2
@@ -73,7 +86,7 @@ def turned_tensor(
 
 
 def magnitude(stretch: Parameter, shear: Parameter) -> Float[Array, "..."]:
-    """beta = |(stretch, shear)|, half the logarithm of D_l/D_t; with a derivative of 0 where both are 0."""
+    """beta = |(stretch, shear)|, half the logarithm of D_l/D_t; its derivative is 0 where both are 0."""
     square = jnp.asarray(stretch**2 + shear**2)
     positive = square > 0.0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
@@ -81,8 +94,8 @@ def magnitude(stretch: Parameter, shear: Parameter) -> Float[Array, "..."]:
 
 @eqx.filter_jit
 def _least_minor(tensor: Float[Array, "... dim dim"]) -> Float[Array, "..."]:
-    """The least principal minor of each tensor, relative to its largest entry, and less than 0 where it is
-    not symmetric."""
+    """Smallest principal minor of each tensor, relative to its largest entry; negative if the tensor is not
+    symmetric."""
     scale = jnp.abs(tensor).max(axis=(-2, -1))
     d = tensor / jnp.where(scale > 0.0, scale, 1.0)[..., None, None]
     dim = d.shape[-1]
@@ -97,7 +110,7 @@ def _least_minor(tensor: Float[Array, "... dim dim"]) -> Float[Array, "..."]:
 def check_diffusivity(tensor: Float[Array, "... dim dim"]) -> None:
     """Raises `InputError` for a diffusion tensor that is not finite, symmetric and positive semidefinite.
 
-    Not inside traced functions, where its values are unknown.
+    Call it outside traced functions, where the values are known.
     """
     if known(tensor) is None:
         return

@@ -1,4 +1,4 @@
-"""Fronts as rays: where a wave comes when, and what its arrival owes to the tissue on its way."""
+"""Eikonal waves and rays: arrival times, and their derivative with respect to the tissue along the path."""
 
 import heapq
 
@@ -12,25 +12,26 @@ from .._results import InputError
 from ..anatomy import Mesh
 from ..fem import p1_gradients
 
-DUST = 1e-9  # share of a ray that is not followed
-SWEEPS = 100  # over the nodes, for rays that come from later nodes again and again
+DUST = 1e-9  # fraction of a ray that is neglected
+SWEEPS = 100  # passes over the nodes, for rays that repeatedly come from later nodes
 
 
 class Rays(eqx.Module):
-    """The paths by which a front came to each node, and its delay on the last piece of each.
+    """Rays of a wave: the path by which the front reached each node, and the delay on the last segment of
+    each.
 
-    Where the speed of a front is c = k sqrt(n.D n), arrival times T obey k^2 grad T.D grad T = 1, and a small
-    change of the tissue moves them by
+    If the speed of a front is c = k sqrt(n.D n), arrival times T satisfy k^2 grad T.D grad T = 1. A small
+    change of the tissue changes them by
 
         dT_i = sum_j a_ij dT_j - delay_i dq_i,    q_i = log k + log(grad T.D grad T)/2,
 
-    with a_ij the barycentric weights of the point at which the ray -D grad T from node i leaves the cell it
-    came through. A front of finite width averages over a millimetre or so on both sides of its ray; beyond
-    that this is the derivative of the monodomain equation, for the price of a sparse triangular solve.
+    with a_ij the barycentric weights of the point where the ray -D grad T from node i leaves the cell it came
+    through. A front of finite width averages over about a millimetre on both sides of its ray; apart from
+    that, this is the derivative of the monodomain equation, at the cost of a sparse triangular solve.
 
-    - `cell`: through which the front came to a node. `slope`: grad T in it, ms/mm.
-    - `delay`: ms between that point and the node; 0 at nodes where a wave starts or none comes.
-    - `before`, `weights`: the corners of that cell, and a_ij. `order`: of the nodes in time.
+    - `cell`: the cell through which the front reached a node. `slope`: grad T in it, ms/mm.
+    - `delay`: ms between that point and the node; 0 at source nodes and at non-activated nodes.
+    - `before`, `weights`: the corners of that cell, and a_ij. `order`: the nodes sorted by time.
     """
 
     cell: Int[np.ndarray, " nodes"]
@@ -51,8 +52,8 @@ class Rays(eqx.Module):
         return sp.csr_array((-share * self.delay[nodes], nodes, ends), shape=rows.shape)
 
     def push(self, slower: Float[np.ndarray, "nodes cases"]) -> Float[np.ndarray, "nodes cases"]:
-        """By how much each node is later, ms, where the delays on the last pieces change by factors
-        1 + `slower`: one pass over the nodes for all cases, as `pull` for all rows."""
+        """Change of the arrival at each node, ms, if the delays on the last segments change by factors 1 +
+        `slower`. One pass over the nodes serves all cases, as in `pull`."""
         own = np.ascontiguousarray(self.delay[:, None] * slower)
         return _carried(own, self.before.astype(np.int64), self.weights, self.order)
 
@@ -64,9 +65,10 @@ def rays(
     starts: Int[np.ndarray, " starts"],
     gradients: Float[np.ndarray, "cells corners dim"] | None = None,
 ) -> Rays:
-    """The rays of a simulated or measured activation, ms at the nodes, NaN where no wave came.
+    """Returns the rays of a simulated or measured activation.
 
-    `starts`: nodes that a stimulus excites. `gradients`: of the P1 functions, where they are at hand.
+    **Arguments:** `diffusivity`: (cells, dim, dim), mm2/ms. `activation`: (nodes,), ms, NaN where not
+    activated. `starts`: nodes excited by the stimulus. `gradients`: of the P1 functions, if already computed.
     """
     grads = p1_gradients(mesh) if gradients is None else np.asarray(gradients, np.float64)
     time, cells = np.asarray(activation, np.float64), mesh.cells
@@ -81,7 +83,7 @@ def rays(
         with np.errstate(divide="ignore", invalid="ignore"):
             share = -rate / rate[:, i : i + 1]
         share[:, i] = 0.0
-        # the front must come from nodes that it reached before, or there would be no order among them
+        # the front must come from nodes reached earlier, otherwise the nodes have no causal order
         share = np.where(at >= at[:, i : i + 1], np.minimum(share, 0.0), share)
         usable = reached.all(axis=1) & np.greater(rate[:, i], 0.0) & np.greater(share.max(axis=1), 0.0)
         inside = np.where(usable, share.min(axis=1), -np.inf)
@@ -107,10 +109,11 @@ def _chained(before, weights, time, cell, slope, delay) -> Rays:
 
 @compiled
 def _trace(ends, nodes, values, before, weights, order, place):
-    """Follows each row back along its rays: what share of it passes through each node, in rows of a CSR.
+    """Follows the ray of each row back to its source: the fraction of it that passes through each node, as
+    CSR rows.
 
-    From the latest node to the first, once: where a ray comes from a node that is later by a little, as in
-    cells that are stretched in the metric, it is followed again from there.
+    One pass from the latest node to the earliest. If a ray comes from a slightly later node, as in cells that
+    are stretched in the metric of D, it is followed again from there.
     """
     count = len(order)
     rest, total = np.zeros(count), np.zeros(count)
@@ -158,7 +161,7 @@ def _trace(ends, nodes, values, before, weights, order, place):
 
 @compiled
 def _carried(own, before, weights, order):
-    """Adds what a ray has gathered before, from the first node to the latest, until nothing changes."""
+    """Accumulates delays along the rays, from the earliest node to the latest, until nothing changes."""
     later = own.copy()
     for _ in range(SWEEPS):
         change, most = 0.0, 1e-300
@@ -184,14 +187,25 @@ def eikonal(
     onset: Float[np.ndarray, " starts"],
     gradients: Float[np.ndarray, "cells corners dim"] | None = None,
 ) -> tuple[Float[np.ndarray, " nodes"], Rays]:
-    """First arrival of a front with c = `speed` sqrt(n.D n), ms, NaN where none comes, and its rays.
+    """Returns the first arrival times of an eikonal wave with speed c = k sqrt(n.D n), and its rays.
 
-    T_i is the least, over the cells of a node and the points x of the side that faces it, of T(x), linear
-    between the corners, plus the time from x straight to the node (Bornemann, Rasch 2006,
-    doi 10.1007/s00791-006-0016-y). First order in the edges, on any simplices however stretched they are in
-    the metric of D: a node is taken up again when one before it turns out to be earlier. The rays are the
-    exact derivative of these times. `starts` are nodes, excited at their `onset`, ms; where the `speed` (of a
-    plane wave at D = 1 mm2/ms, mm/ms) is 0, no other has a wave. Raises `InputError` without any start.
+    T_i is the minimum over the cells of a node and over the points x of the facet opposite to it: T(x),
+    linear between the corners, plus the travel time from x straight to the node (Bornemann, Rasch 2006, doi
+    10.1007/s00791-006-0016-y). It is first order in the edge length, on any simplices, however stretched they
+    are in the metric of D: a node is updated again if one of its predecessors turns out to be earlier. The
+    rays give the exact derivative of these times.
+
+    **Arguments:**
+
+    - `diffusivity`: D, (cells, dim, dim), mm2/ms.
+    - `speed`: k, the speed of a plane wave at D = 1 mm2/ms, mm/ms; 0 means that no node but `starts`
+      activates.
+    - `starts`: source nodes. `onset`: their activation times, ms.
+    - `gradients`: of the P1 functions, if already computed.
+
+    **Returns:** (nodes,), ms, NaN where not activated, and `Rays`.
+
+    **Raises:** `InputError` without any source node.
     """
     if not len(starts):
         raise InputError("no node where a wave starts", "one or more", "Check the stimulus")
@@ -223,7 +237,8 @@ def eikonal(
 
 @compiled
 def _advance(cells, rate, first, around, starts, time, cell, weights):
-    """Takes nodes by their arrival and gives it on to the cells around them, until nothing comes earlier."""
+    """Takes nodes in the order of their arrival and updates the neighbouring cells until no arrival gets
+    earlier."""
     corners = cells.shape[1]
     fixed = np.zeros(len(time), np.bool_)
     queue = [(time[starts[0]], starts[0])]
@@ -249,10 +264,11 @@ def _advance(cells, rate, first, around, starts, time, cell, weights):
 
 @compiled
 def _through(rate, time, nodes, i, share):
-    """Arrival at corner i of a cell from the side that faces it; the point it comes from goes into `share`.
+    """Arrival at corner i of a cell through the facet opposite; the barycentric point of origin is written to
+    `share`.
 
-    With P the `rate` among the other corners and t their times, a ray from within the side obeys
-    (T - t).P(T - t) = 1 and starts at the point whose coordinates go as P(T - t).
+    With P the `rate` among the other corners and t their times, a ray from inside the facet satisfies (T -
+    t).P(T - t) = 1 and starts at the point whose coordinates are proportional to P(T - t).
     """
     share[:] = 0.0
     a = (i + 1) % len(nodes)

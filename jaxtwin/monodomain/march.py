@@ -1,4 +1,4 @@
-"""One step forward, one step backward: the inner loops of a solve and of its adjoint."""
+"""One step forward and its transpose: the inner loops of a solve and of its adjoint."""
 
 from functools import partial
 from typing import Any
@@ -19,13 +19,13 @@ Memory = tuple[Any, ...]
 
 
 def weighted(weights, terms) -> Array:
-    """The sum of terms with these weights; terms of weight zero are left out, and may be None."""
+    """Weighted sum of terms; terms of weight zero are skipped and may be None."""
     first, *rest = [weight * term for weight, term in zip(weights, terms, strict=True) if weight]
     return sum(rest, first)
 
 
 def added(first, second):
-    """The sum of two PyTrees, in which None stands for zero."""
+    """Sum of two PyTrees; None is treated as zero."""
 
     def add(a, b):
         return b if a is None else a if b is None else a + b
@@ -34,10 +34,10 @@ def added(first, second):
 
 
 class Trail(eqx.Module):
-    """What the transpose of a step needs of it.
+    """Intermediate values of a step that its transpose needs.
 
     `gates`, `diffusion`: of the state before the step. `drive`: see `March.drive`. `arguments`: u at the
-    start of the step, then those of all products but the last, which is the new u.
+    start of the step, then the arguments of all products except the last, which is the new u.
     """
 
     gates: PyTree[Float[Array, " nodes"]] = nodal()
@@ -51,11 +51,11 @@ class Trail(eqx.Module):
 
 
 class March(eqx.Module):
-    """What a solve needs besides the state: operators, cells, recorders, and the grid in time.
+    """Everything a solve needs in addition to the state: operators, cells, recorders and the time grid.
 
-    Step i runs from `start` + i `dt`, ms. `dispersion`: E, what lumping took from the mass matrix, or None.
-    E A u enters each step as a source that is constant in it, with A u extrapolated to its middle from the
-    two times before, so that the step stays of second order.
+    Step i runs from `start` + i `dt`, ms. `dispersion`: the operator E, the difference between lumped and
+    consistent mass, or None. E A u enters each step as a source that is constant within the step. A u is
+    extrapolated to the middle of the step from the two preceding times, which keeps the step second order.
     """
 
     diffusion: EdgeOperator
@@ -68,20 +68,20 @@ class March(eqx.Module):
     dt: float = eqx.field(static=True)
 
     def rows(self) -> list[list[float]]:
-        """Stage coefficients: numbers of the program."""
+        """Stage coefficients, constants of the program."""
         return self.stepper.coefficients(self.dt).tolist()
 
     def time(self, index):
-        """Start of step `index`, ms; a product, not a sum, so that float32 does not drift."""
+        """Start of step `index`, ms; a product instead of a running sum, so that float32 does not drift."""
         return self.start + index.astype(self.mass.dtype) * self.dt
 
     def pulse(self, stimulus: AbstractStimulus, index):
-        """The mean of the stimulus over step `index`, 1/ms."""
+        """Mean of the stimulus over step `index`, 1/ms."""
         return stimulus.mean(self.time(index), self.time(index + 1))
 
     def drive(self, stimulus: AbstractStimulus, state: State, index):
-        """What pushes u beside diffusion and cells, 1/ms, constant in a step: the stimulus, and E A u in the
-        middle of the step."""
+        """Source terms of u other than diffusion and reaction, 1/ms, constant in a step: the stimulus, and E
+        A u in the middle of the step."""
         if self.dispersion is None or state.ahead is None:
             return self.diffusion.layout.each(lambda stimulus: self.pulse(stimulus, index), stimulus)
         return self.dispersion.then(
@@ -89,9 +89,9 @@ class March(eqx.Module):
         )
 
     def drive_transpose(self, state_bar: State, drive_bar) -> State:
-        """The cotangent of the state before a step, with what flows into it through `drive`.
+        """The cotangent of the state before a step, with the contribution of `drive` added.
 
-        `drive_bar`: divided by the mass; E is self-adjoint as A is.
+        `drive_bar` is divided by the mass; E is self-adjoint, as A is.
         """
         if self.dispersion is None:
             return state_bar
@@ -103,28 +103,29 @@ class March(eqx.Module):
         return eqx.tree_at(lambda s: s.ahead, state_bar, ahead_bar, is_leaf=lambda x: x is None)
 
     def stage(self, product, ionic: AbstractIonicModel, entry: Entry, drive, y, y_before, row):
-        """The argument of the next product, from this one's; node by node. See `AbstractStepper`."""
+        """The argument of the next product, from that of the current one; node-local. See
+        `AbstractStepper`."""
         rest = ionic.reaction(y, entry.gates) + drive if row[4] else None
         return weighted(row, (entry.start, y, y_before, product, rest, entry.rate))
 
     def stage_transpose(self, product, ionic: AbstractIonicModel, gates, y, q, q_later, row, later):
-        """What flows into the argument y of a product: through the product of q, through y itself in the
-        same stage, and, weighted with `later`, through the stage after that; node by node."""
+        """Cotangent of the argument y of a product: through the product of q, through y itself in the same
+        stage, and, weighted with `later`, through the following stage; node-local."""
         own = row[1] * q
         if row[4]:
             own = own + row[4] * jax.grad(lambda y: jnp.sum(ionic.reaction(y, gates)))(y) * q
         return weighted((later, row[3], 1.0), (q_later, product, own))
 
     def slopes(self, ionic: AbstractIonicModel, drive, *states: State) -> tuple[Array, ...]:
-        """du/dt of the states at the ends of a step; node by node."""
+        """du/dt of the states at both ends of a step; node-local."""
         return tuple(s.diffusion + ionic.reaction(s.u, s.gates) + drive for s in states)
 
     def ends(self, before: State, after: State, slopes: tuple[Array, ...]) -> tuple[Any, ...]:
-        """What a recorder sees of the ends of a step, as in `Step`."""
+        """Both ends of a step as a recorder sees them, see `Step`."""
         return before.u, after.u, *slopes, after.diffusion, after.gates
 
     def leave(self, ionic: AbstractIonicModel, state: State, drive, y, product, recorders, memory, time):
-        """The state at the end of a step, and what the recorders remember; node by node."""
+        """The state at the end of a step and the updated recorder memory; node-local."""
         gates = ionic.relax(state.gates, state.u, y, self.dt)
         ahead = None if self.dispersion is None else 1.5 * product - 0.5 * state.diffusion
         after = State(y, gates, product, ahead)
@@ -137,13 +138,13 @@ class March(eqx.Module):
         return Step(time, self.dt, *ends, threshold=ionic.threshold, recovery=ionic.recovery)
 
     def emit(self, time, *ends) -> tuple[Any, ...]:
-        """What the recorders emit."""
+        """Emitted values of the recorders."""
         return tuple(r.emit(self.seen(time, *ends)) for r in self.recorders)
 
     def forward(self, state: State, memory: Memory, index):
-        """One step. Returns the new state and memory, what was emitted, and the trail.
+        """One step. Returns the new state and memory, emitted values, and the trail.
 
-        The stages are unrolled: as a loop they would copy what one stage hands to the next.
+        The stages are unrolled, because a loop would copy the values passed from stage to stage.
         """
         ionic, each = self.reaction.ionic, self.diffusion.layout.each
         drive = self.drive(self.reaction.stimulus, state, index)
@@ -160,16 +161,16 @@ class March(eqx.Module):
         return after, memory, emitted, Trail(state.gates, state.diffusion, drive, tuple(arguments))
 
     def backward(self, wanted, fixed, index, trail: Trail, after, memory, cotangents):
-        """The transpose of `forward` at a known step.
+        """The transpose of `forward`, linearised at a known step.
 
         `wanted`, `fixed`: the leaves of the reaction to differentiate, and the others. `cotangents`: of the
-        new state, the new memory, what was emitted, and the drive of the next step (divided by the mass).
-        Returns those of `wanted`, of the edges of the diffusion (as `EdgeOperator.edge_products`), of the
-        old state, the old memory and the drive of this step. `memory` is that at the end of the solve: the
-        updates of recorders are idempotent.
+        new state, the new memory, the emitted values, and the drive of the next step (divided by the mass).
+        Returns the cotangents of `wanted`, of the edges of the diffusion operator (as
+        `EdgeOperator.edge_products`), of the old state, the old memory and the drive of this step. `memory`
+        is the memory at the end of the solve, which suffices because recorder updates are idempotent.
 
-        A = M^-1 K is self-adjoint in the inner product of M, so with cotangents divided by the mass the
-        backward product is the forward product; q below is such a scaled cotangent.
+        A = M^-1 K is self-adjoint in the inner product of M, so for cotangents divided by the mass the
+        backward product equals the forward product; q below is such a scaled cotangent.
         """
         each, rows = self.diffusion.layout.each, self.rows()
         state, ys = trail.before(), [*trail.arguments[1:], after.u]
@@ -214,13 +215,13 @@ class March(eqx.Module):
             chain.append(self.diffusion.then(stage, q, self.reaction.ionic, gates, y, q, q_later))
         *qs, q_first = chain[1:]
         qs = qs[::-1]
-        # what does not feed the next stage is summed over the stages in one pass over memory; without the
-        # barrier XLA would see that both gather the same, and keep each of the gathers in memory
+        # terms that do not feed the next stage are summed over the stages in one pass over memory; without
+        # the barrier XLA would merge the identical gathers and keep each of them in memory
         qs, ys = jax.lax.optimization_barrier((qs, ys))
         edges_bar = self.diffusion.edge_products([-row[3] for row in rows], qs, ys)
 
         def entry_bar(wanted, fixed, gates, ys, qs, mass):
-            """The cotangents of the entry, and of the drive in the stages."""
+            """Cotangents of the entry of a step and of the drive in its stages."""
             parts = [(row[4], y, q) for row, y, q in zip(rows, ys, qs, strict=True) if row[4]]
             _, transpose = jax.vjp(
                 lambda w, gates: [ionic(w, fixed).reaction(y, gates) for _, y, _ in parts], wanted, gates

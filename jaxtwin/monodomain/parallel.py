@@ -1,4 +1,4 @@
-"""The solve on several devices: many tissues at once, or one mesh in parts."""
+"""Solves on several devices: many tissues at once, or one mesh distributed over devices."""
 
 import equinox as eqx
 import jax
@@ -41,13 +41,22 @@ def simulate_batch(
     adjoint: AbstractAdjoint | None = None,
     devices=None,
 ) -> Solution:
-    """Many solves through one compiled program; arrays of the solution have the batch in front.
+    """Solves many tissues in one compiled program; arrays of the solution have a leading batch axis.
 
-    `batched`: the fields of `tissues` (of "space", "ionic", "diffusivity", "stimulus") whose arrays have a
-    batch axis in front: `("stimulus",)` for pacing sites, `("ionic", "diffusivity")` for samples of
-    parameters. All take the stages of the stiffest. `devices`: those that share the batch, one where None;
-    the batch must be a multiple of their number. Reverse mode goes through; each solve keeps a trajectory of
-    its own, so divide the memory of the adjoint by the batch.
+    Reverse mode is supported. Each solve stores a trajectory of its own, so divide the memory of the adjoint
+    by the batch size.
+
+    **Arguments:**
+
+    - `tissues`: a `Tissue` whose `batched` fields have a leading batch axis.
+    - `batched`: names of these fields, of "space", "ionic", "diffusivity", "stimulus": `("stimulus",)` for
+      pacing sites, `("ionic", "diffusivity")` for parameter samples. All solves use the number of stages of
+      the stiffest tissue.
+    - `devices`: the devices that share the batch, whose size must be a multiple of their number; one device
+      if None.
+    - `stepper`, `recorders`, `adjoint`: as in `simulate`.
+
+    **Returns:** a `Solution`.
     """
     shared, spread = _parted(tissues, batched)
     size = {leaf.shape[0] for leaf in jax.tree.leaves(spread)}
@@ -78,7 +87,7 @@ def simulate_batch(
 
 
 def _parted(tissues: Tissue, batched: tuple[str, ...]) -> tuple[Tissue, Tissue]:
-    """What all solves share, and the arrays with a batch in front."""
+    """The leaves that all solves share, and those with a leading batch axis."""
     chosen = jax.tree_util.tree_map_with_path(
         lambda path, leaf: eqx.is_array(leaf) and path[0].name in batched, tissues
     )
@@ -116,13 +125,17 @@ def simulate_split(
     adjoint: AbstractAdjoint | None = None,
     devices=None,
 ) -> Solution:
-    """The same solve as `simulate`, with the mesh in parts on as many devices; forward and gradient.
+    """Runs the same solve as `simulate` with the mesh distributed over several devices, forward and gradient.
 
-    `split`: from `jaxtwin.fem.partition(mesh, tissue.space, parts)`. Each product of a stage sends the values
-    at the borders of the parts to the others. Recorders are those whose records are arrays with the nodes
-    last. What all nodes share, a table or the duration of a stimulus, is not differentiated here. `devices`:
-    all where None; with `jax.distributed` those of all processes, each of which calls this with the same
-    arguments and gets the whole solution.
+    Each product of a stage exchanges the values at the borders of the parts. Recorders must have records that
+    are arrays with the nodes last. Values shared by all nodes, such as a table or the duration of a stimulus,
+    are not differentiated here.
+
+    **Arguments:**
+
+    - `split`: from `jaxtwin.fem.partition(mesh, tissue.space, parts)`.
+    - `devices`: as many as parts; all if None. With `jax.distributed`, those of all processes: each process
+      calls this function with the same arguments and gets the whole solution.
     """
     chosen = _devices(devices, split.parts)
     stepper = with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt)
@@ -131,7 +144,8 @@ def simulate_split(
 
 @jax.custom_jvp
 def _not_differentiated(shared: Array) -> Array:
-    """What all nodes share: each part would count its derivative at the nodes that it borrows once more."""
+    """Values shared by all nodes, with gradients stopped: each part would count their derivative at its halo
+    nodes again."""
     return shared
 
 
@@ -152,7 +166,7 @@ def _split(split: Partition, tissue: Tissue, times, stepper, recorders, adjoint,
         return jnp.moveaxis(leaf[..., split.nodes], -2, 0)
 
     def everywhere(leaf):
-        """A number as a field, whose derivative can be counted where a part counts."""
+        """A number as a nodal field, whose derivative can be masked to the nodes that a part owns."""
         return jnp.broadcast_to(leaf, (tissue.space.nodes,))
 
     local = tissue.ionic, tissue.stimulus, recorders
@@ -172,7 +186,7 @@ def _split(split: Partition, tissue: Tissue, times, stepper, recorders, adjoint,
         arrays, own_nodes, own_edges, tensor, fields = jax.tree.map(lambda leaf: leaf[0], parts)
 
         def counted(leaf, mask):
-            """The value everywhere, its derivative where this part counts."""
+            """The value everywhere, its derivative only at the nodes that this part owns."""
             return jnp.where(mask, leaf, jax.lax.stop_gradient(leaf))
 
         def over_nodes(leaf):

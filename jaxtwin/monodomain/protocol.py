@@ -1,4 +1,4 @@
-"""Pacing protocols: trains of pulses, their onsets free to be traced, differentiated and batched."""
+"""Pacing protocols: trains of pulses whose onsets may be traced, differentiated and batched."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,11 +8,23 @@ from .._results import InputError
 from .._types import Parameter
 from .stimulus import Stimulus
 
-APART = 50.0  # ms between onsets from which on pulses start waves of their own
+APART = 50.0  # ms; pulses at least this far apart start separate waves
 
 
 def train(site: Stimulus, onsets) -> Stimulus:
-    """The stimulus `site` again and again, at `onsets`, ms (pulses,), each added to its own onset."""
+    """Repeats the stimulus `site` at several onsets.
+
+    **Arguments:** `site`: one or more pulses. `onsets`: (pulses,), ms, each added to the onset of `site`.
+
+    **Returns:** a `Stimulus`.
+
+    **Example:**
+
+    ```python
+    site = jt.pulse(jt.in_sphere(mesh, (0.0, 0.0), 2.0), len(mesh.points))
+    paced = jt.train(site, [0.0, 300.0, 580.0])
+    ```
+    """
     onsets = jnp.asarray(onsets, site.onset.dtype)
     count = onsets.shape[0]
     return Stimulus(
@@ -22,17 +34,23 @@ def train(site: Stimulus, onsets) -> Stimulus:
 
 
 def burst(site: Stimulus, cycle_ms: Parameter, count: int) -> Stimulus:
-    """`count` pulses with `cycle_ms` between their onsets."""
+    """Repeats the stimulus `site` `count` times with a cycle length of `cycle_ms`.
+
+    **Example:** `jt.burst(site, 250.0, 8)` paces eight times at a cycle length of 250 ms.
+    """
     if count < 1:
         raise InputError(f"{count} pulses", "1 or more", "Correct the count")
     return train(site, jnp.asarray(cycle_ms, site.onset.dtype) * jnp.arange(count, dtype=site.onset.dtype))
 
 
 def s1s2(site: Stimulus, s1_ms: Parameter, count: int, *couplings_ms: Parameter) -> Stimulus:
-    """`count` pulses S1 with `s1_ms` between them, then S2, S3, ..., each after its coupling interval, ms.
+    """Extrastimulus protocol: `count` pulses S1 with a cycle length of `s1_ms`, then S2, S3, ..., each after
+    its coupling interval, ms.
 
-    The extrastimuli are the pulses number `count`, `count` + 1, ... For one at another site:
-    `burst(site, s1_ms, count) + train(other, [onset])`.
+    The extrastimuli are the pulses number `count`, `count` + 1, ... For an extrastimulus at another site
+    write `burst(site, s1_ms, count) + train(other, [onset])`.
+
+    **Example:** `jt.s1s2(site, 400.0, 3, 280.0)` gives three S1 and one S2.
     """
     if count < 1:
         raise InputError(f"{count} pulses S1", "1 or more", "Correct the count")
@@ -41,7 +59,8 @@ def s1s2(site: Stimulus, s1_ms: Parameter, count: int, *couplings_ms: Parameter)
 
 
 def decremental(site: Stimulus, first_ms: float, last_ms: float, step_ms: float) -> Stimulus:
-    """A ramp: intervals between pulses from `first_ms` down to `last_ms`, each shorter by `step_ms`."""
+    """Decremental ramp: intervals between pulses from `first_ms` down to `last_ms`, each shorter by
+    `step_ms`."""
     if not (first_ms >= last_ms > 0 and step_ms > 0):
         raise InputError(
             f"intervals from {first_ms:g} down to {last_ms:g} ms in steps of {step_ms:g} ms",
@@ -52,6 +71,6 @@ def decremental(site: Stimulus, first_ms: float, last_ms: float, step_ms: float)
 
 
 def beats(stimulus: Stimulus, apart_ms: float = APART) -> Float[np.ndarray, " beats"]:
-    """When the beats of a stimulus begin, ms: onsets less than `apart_ms` apart share a beat."""
+    """Onsets of the beats of a stimulus, ms: pulses less than `apart_ms` apart belong to one beat."""
     onsets = np.sort(np.asarray(stimulus.onset, np.float64))
     return onsets[np.r_[True, np.diff(onsets) >= apart_ms]]

@@ -1,4 +1,4 @@
-"""What is kept of a solve while it runs."""
+"""Recorders: what a solve stores while it runs."""
 
 from abc import abstractmethod
 from typing import Any
@@ -8,12 +8,12 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 
 class Step(eqx.Module):
-    """One step of the solver as a recorder sees it: u linear or cubic between two times.
+    """One time step as a recorder sees it: u linear or cubic between two times.
 
     - `time`: its start, ms; `dt`, ms; u and du/dt at both ends, (nodes,), in the unit of the cell model.
     - `diffusion`: A u, the discrete div(D grad u), at its end, (nodes,), in the unit of u per ms. `gates`:
-      the other states of the cells there. A signal that is linear in A u, as an electrogram is, needs
-      geometry alone, and its derivative by the diffusivity flows through A u.
+      the other state variables there. A signal that is linear in A u, such as an electrogram, depends in
+      addition on geometry only, and its derivative with respect to the diffusivity passes through A u.
     - `threshold`, `recovery`: u at which a cell of this model counts as activated, and as repolarised.
     """
 
@@ -30,17 +30,16 @@ class Step(eqx.Module):
 
 
 class AbstractRecorder(eqx.Module):
-    """A streaming fold over the steps: `init`, then `update` once a step, then `read`.
+    """A recorder: a streaming fold over the time steps with `init`, one `update` per step, and `read`.
 
-    What a recorder remembers is carried through the solve: keep it to a few numbers per node. A value
-    per step and point is better emitted: `emit` is called once a step and its results are stacked and
-    handed to `read`. `update` acts node by node, on any run of the nodes: all that it remembers
-    are arrays with the nodes last, and its own fields with arrays over the nodes are `nodal`. `emit` gets all
-    nodes and may mix them.
+    The recorder memory is carried through the solve, so keep it to a few numbers per node. Emit a value per
+    step and point instead: `emit` is called once per step, and its results are stacked and passed to `read`.
+    `update` acts node by node on any contiguous range of nodes: all memory arrays have the nodes last, and
+    fields with arrays over the nodes are `nodal`. `emit` sees all nodes and may combine them.
 
-    `update` must be idempotent: given the memory at the end of the solve and an earlier step, it does to
-    that step's contribution what it did then (a place taken by that step is taken again, a sum does not
-    depend on what was summed). The adjoint relies on it, and so need not store the memory of every step.
+    `update` must be idempotent: given the memory at the end of the solve and an earlier step, it reproduces
+    the contribution of that step (a slot filled by that step is filled again; a sum must not depend on what
+    was summed). The adjoint relies on this, and so does not store the memory of every step.
     """
 
     @abstractmethod
@@ -53,12 +52,12 @@ class AbstractRecorder(eqx.Module):
 
     @abstractmethod
     def emit(self, step: Step) -> Any:
-        """What this step adds to the record, or None."""
+        """The value that this step adds to the record, or None."""
 
     def activated(self, record: Any) -> Bool[Array, ""] | None:
-        """Whether any node was activated, by its record; None where that does not tell."""
+        """Whether any node was activated according to its record; None if the record cannot decide."""
         return None
 
     @abstractmethod
     def read(self, memory: Any, emitted: Any, dt: float) -> Any:
-        """The record, from the memory at the end and what the steps of `dt` ms emitted."""
+        """The record, from the final memory and the values emitted in steps of `dt` ms."""

@@ -1,4 +1,4 @@
-"""How a solve ended, as a value."""
+"""How a solve ended."""
 
 import enum
 
@@ -11,11 +11,12 @@ from .recorder import AbstractRecorder
 
 
 class Result(enum.IntEnum):
-    """How a solve ended: `Solution.result` holds one of these in an array, also under `jit` and `vmap`."""
+    """How a solve ended: `Solution.result` holds one of these values in an array, also under `jit` and
+    `vmap`."""
 
     SUCCESS = 0
-    DIVERGED = 1  # u is not finite, or beyond the bounds of the cell model
-    SILENT = 2  # recorders of activation were there, and no node was activated
+    DIVERGED = 1  # u is not finite, or outside the bounds of the cell model
+    SILENT = 2  # activation was recorded, and no node was activated
 
 
 MESSAGES = {
@@ -29,7 +30,7 @@ MESSAGES = {
 def result_of(
     ionic: AbstractIonicModel, recorders: tuple[AbstractRecorder, ...], u: Float[Array, " nodes"], records
 ) -> Int[Array, ""]:
-    """How the solve that ended with u ended."""
+    """The `Result` of a solve, from its final u and its records."""
     told = [r.activated(record) for r, record in zip(recorders, records, strict=True)]
     told = [activated for activated in told if activated is not None]
     silent = ~jnp.stack(told).any() if told else jnp.asarray(False)

@@ -1,4 +1,4 @@
-"""The solve."""
+"""Solving the monodomain equation on one device."""
 
 import warnings
 from collections.abc import Iterator
@@ -26,7 +26,11 @@ from .tissue import Tissue, spectral_bound
 
 
 class Solution(eqx.Module):
-    """The state at the end, what each recorder recorded, and how the solve ended (see `Result`)."""
+    """Result of a solve.
+
+    - `state`: the state at the end, see `State`. `records`: one for each recorder.
+    - `result`: how the solve ended, see `Result`.
+    """
 
     state: State
     records: tuple[Any, ...]
@@ -34,9 +38,9 @@ class Solution(eqx.Module):
 
 
 def with_stages(stepper: AbstractStepper, tissue: Tissue, dt: float) -> AbstractStepper:
-    """The stepper with the number of stages that the tissue needs, where it has none.
+    """Returns the stepper with the number of stages that the tissue requires, unless it already has one.
 
-    Raises `InputError` for a diffusivity that is no conductivity of a tissue.
+    **Raises:** `InputError` for a diffusivity that is not positive semidefinite.
     """
     check_diffusivity(tissue.diffusivity)
     if stepper.stages is not None:
@@ -53,7 +57,7 @@ def with_stages(stepper: AbstractStepper, tissue: Tissue, dt: float) -> Abstract
 
 
 def march_of(tissue: Tissue, stepper: AbstractStepper, times: Times, recorders) -> March:
-    """Operators and cells of a tissue, on the grid in time."""
+    """Operators and cell model of a tissue on the time grid."""
     space = tissue.space
     for what in (tissue.ionic, tissue.stimulus, *recorders):
         check_nodal(what, space.nodes)
@@ -67,7 +71,7 @@ def march_of(tissue: Tissue, stepper: AbstractStepper, times: Times, recorders) 
 
 
 def check_nodal(what: eqx.Module, nodes: int) -> None:
-    """Raises `InputError` where a field over the nodes is one over another number of them."""
+    """Raises `InputError` if a nodal field has another number of nodes."""
     for place, leaf, at_nodes in nodal_leaves(what):
         if at_nodes and leaf.shape[-1] != nodes:
             raise InputError(
@@ -77,10 +81,10 @@ def check_nodal(what: eqx.Module, nodes: int) -> None:
 
 
 def begin(march: March, state: State | None):
-    """The state and memory before the first step."""
+    """The state and the recorder memory before the first step."""
     if state is None:
         state = initial_state(march.reaction.ionic, march.mass.shape[0], march.mass.dtype)
-    # a state may come from a solve on another blend
+    # the state may come from a solve with another blend of mass matrices
     if march.dispersion is None:
         state = replace(state, ahead=None)
     elif state.ahead is None:
@@ -99,7 +103,7 @@ def begin(march: March, state: State | None):
 
 @eqx.filter_jit
 def solution_of(march: March, state: State, memory, emitted) -> Solution:
-    """The state, what the recorders read, and how the solve ended."""
+    """The final state, the records, and how the solve ended."""
     each = zip(march.recorders, memory, emitted, strict=True)
     records = tuple(recorder.read(m, e, march.dt) for recorder, m, e in each)
     return Solution(state, records, result_of(march.reaction.ionic, march.recorders, state.u, records))
@@ -123,15 +127,36 @@ def simulate(
     adjoint: AbstractAdjoint | None = None,
     throw: bool = True,
 ) -> Solution:
-    """Solve the monodomain equation u' = div(D grad u) + reaction(u, h) + J from rest or from `state`.
+    """Solves the monodomain equation u' = div(D grad u) + reaction(u, h) + J, from rest or from `state`.
 
-    `recorders` say what is kept. `adjoint` says how the solve is differentiated: `Checkpointed()`
-    (default; reverse mode) or `ForwardMode()`. Inside a traced function give `stepper` its number of
-    stages first.
+    **Arguments:**
 
-    **Raises:** `InputError` for a diffusivity that is not positive semidefinite, `SolveError` if the solve
-    diverged, and the warning `SilentWarning` if recorders of activation saw none: each names the cause.
-    Inside traced functions and with `throw=False` nothing is raised by a solve: look at `Solution.result`.
+    - `tissue`: space, cell model, diffusivity and stimulus. `times`: the time grid, ms.
+    - `stepper`: `RungeKuttaChebyshev()` if omitted. Inside a traced function give it its number of stages
+      first (`with_stages`).
+    - `recorders`: what the solve stores, such as `ActivationTimes()`.
+    - `state`: initial state, from `Solution.state` or `read_state`; rest if omitted.
+    - `adjoint`: how the solve is differentiated: `Checkpointed()` (default, reverse mode) or `ForwardMode()`.
+    - `throw`: if False, a failed solve raises nothing; check `Solution.result`. The same holds inside traced
+      functions.
+
+    **Returns:** a `Solution`.
+
+    **Raises:** `InputError` for a diffusivity that is not positive semidefinite; `SolveError` if the solve
+    diverged. Warns (`SilentWarning`) if activation was recorded and no node activated. Each message names the
+    likely cause.
+
+    **Example:**
+
+    ```python
+    mesh = jt.sheet(20.0, 20.0, 0.5)
+    paced = jt.pulse(jt.in_sphere(mesh, (0.0, 0.0), 2.0), len(mesh.points))
+    tissue = jt.Tissue(
+        jt.Space(mesh), jt.MitchellSchaeffer(), jt.diffusion_tensor(mesh.fibres, 0.1, ratio=2.0), paced
+    )
+    solution = jt.simulate(tissue, jt.Times(90.0), recorders=(jt.ActivationTimes(),))
+    (lat_ms,) = solution.records  # (nodes,), NaN where not activated
+    ```
     """
     stepper = with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt)
     solution = _simulate(tissue, stepper, times, recorders, state, adjoint or Checkpointed())
@@ -156,10 +181,10 @@ def simulate_in_parts(
     stepper: AbstractStepper | None = None,
     recorders: tuple[AbstractRecorder, ...] = (),
 ) -> Iterator[tuple[float, Solution]]:
-    """The same solve, handed over every `every` steps: (time in ms, solution so far).
+    """Runs the same solve and yields (time in ms, solution so far) every `every` steps.
 
-    For progress bars and for frames of u. What recorders emit is kept for the last part only. A solve
-    that diverges raises `SolveError` at the part in which it does.
+    Use it for progress bars and for frames of u. Emitted records contain the last part only. A diverging
+    solve raises `SolveError` in the part where it diverges.
     """
     march = march_of(
         tissue, with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt), times, recorders

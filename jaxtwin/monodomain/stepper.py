@@ -14,16 +14,17 @@ from .._types import nodal
 from ..cells import AbstractIonicModel
 from .stimulus import AbstractStimulus
 
-MAX_STAGES = 100  # each is compiled on its own
+MAX_STAGES = 100  # each is compiled separately
 
 
 class State(eqx.Module):
-    """The state of the tissue, all of it at the nodes.
+    """The state of the tissue at the nodes.
 
-    - `u`: in the unit of the cell model. `gates`: its other states, a PyTree of (nodes,) arrays as the model
-      has it: one array, forty, or none.
-    - `diffusion`: A u, which the next step needs first.
-    - `ahead`: A u extrapolated to the middle of the next step, where the space blends mass matrices, or None.
+    - `u`: in the unit of the cell model. `gates`: the other state variables, a PyTree of (nodes,) arrays as
+      defined by the model; it may have one array, forty, or none.
+    - `diffusion`: A u, the first input of the next step.
+    - `ahead`: A u extrapolated to the middle of the next step if the space blends mass matrices, otherwise
+      None.
     """
 
     u: Float[Array, " nodes"] = nodal()
@@ -33,14 +34,14 @@ class State(eqx.Module):
 
 
 class Reaction(eqx.Module):
-    """Everything that acts node by node."""
+    """Node-local terms: ionic model and stimulus."""
 
     ionic: AbstractIonicModel
     stimulus: AbstractStimulus
 
 
 class Entry(eqx.Module):
-    """What a step fixes before its first stage."""
+    """Quantities that a step fixes before its first stage."""
 
     start: Float[Array, " nodes"] = nodal()
     rate: Float[Array, " nodes"] = nodal()
@@ -48,15 +49,16 @@ class Entry(eqx.Module):
 
 
 class AbstractStepper(eqx.Module):
-    """A step as a chain of stages with one diffusion product in each.
+    """A time stepper: each step is a chain of stages with one diffusion product each.
 
-    The drive J is constant in the step. `enter` fixes Y_0, the rate F_0 there and the gates h of the step,
-    and returns Y_1; then, with a row r of coefficients for each,
+    The drive J is constant in the step. `enter` fixes Y_0, its rate F_0 and the gates h of the step, and
+    returns Y_1. Then, with a row r of coefficients for each stage,
 
         Y_j = r_0 Y_0 + r_1 Y_j-1 + r_2 Y_j-2 + r_3 A Y_j-1 + r_4 (reaction(Y_j-1, h) + J) + r_5 F_0,
 
-    and the last row is that of the product alone, A u at the end of the step. In this form the adjoint
-    transposes the products by hand, and sums what does not feed the next stage once a step.
+    and the last row only evaluates the product, A u at the end of the step. In this form the adjoint can use
+    hand-written transposes of the products, and sum once per step everything that does not feed the next
+    stage.
     """
 
     order: ClassVar[int]
@@ -64,31 +66,31 @@ class AbstractStepper(eqx.Module):
 
     @abstractmethod
     def with_stages(self, spectral_bound: float, dt: float) -> "AbstractStepper":
-        """This stepper with the number of stages that a spectrum up to `spectral_bound` (1/ms) needs."""
+        """This stepper with the number of stages required by a spectral radius of `spectral_bound` (1/ms)."""
 
     @abstractmethod
     def reach(self) -> float:
-        """The largest dt times spectral bound at which the step is stable."""
+        """Largest dt times spectral bound for which the step is stable."""
 
     @abstractmethod
     def coefficients(self, dt: float) -> Float[np.ndarray, "stages columns"]:
-        """The rows r."""
+        """The coefficient rows r."""
 
     @abstractmethod
     def enter(self, ionic: AbstractIonicModel, state: State, drive, dt: float) -> tuple[Entry, Array]:
-        """The entry of the step and Y_1; node by node. `drive`: J, 1/ms."""
+        """Entry of the step and Y_1; node-local. `drive`: J, 1/ms."""
 
 
 class RungeKuttaChebyshev(AbstractStepper):
-    """Runge-Kutta-Chebyshev of second order with centred gates.
+    """Second-order Runge-Kutta-Chebyshev stepper with centred gates.
 
-    u runs through s stages of the damped Chebyshev recursion (Sommeijer, Shampine, Verwer 1997,
-    doi 10.1016/S0377-0427(97)00219-7; damping 2/13), stable for dt lambda <= 0.65 (s^2 - 1) or so, with
-    the gates frozen at the middle of the step; those at the middle come from u continued with its
-    present slope, those at the end from u at both ends. No inner product, no data-dependent loop: the
-    program is fixed and its transpose exact.
+    u runs through s stages of the damped Chebyshev recursion (Sommeijer, Shampine, Verwer 1997, doi
+    10.1016/S0377-0427(97)00219-7; damping 2/13), stable for dt lambda <= 0.65 (s^2 - 1) approximately. The
+    gates are frozen at the middle of the step. Gates at the middle follow from u extrapolated with its
+    current slope, those at the end from u at both ends. There is no inner product and no data-dependent loop:
+    the program is fixed and its transpose is exact.
 
-    `stages` None: chosen from the spectrum of the tissue when a solve starts.
+    `stages`: None chooses it from the spectrum of the tissue when a solve starts.
     """
 
     order: ClassVar[int] = 2
@@ -122,7 +124,7 @@ class RungeKuttaChebyshev(AbstractStepper):
 
     def reach(self) -> float:
         w0, _, second, third = self._chebyshev()
-        # 2 % short of the end of the interval: eigenvalues of A plus reaction are not quite real
+        # 2 % less than the stability interval: eigenvalues of A plus reaction are not exactly real
         return 0.98 * float((w0 + 1.0) * third[-1] / second[-1])
 
     def first_weight(self) -> float:
@@ -151,7 +153,7 @@ class RungeKuttaChebyshev(AbstractStepper):
 
 
 def initial_state(ionic: AbstractIonicModel, nodes: int, dtype) -> State:
-    """Resting tissue."""
+    """Tissue at rest."""
     u, gates = ionic.resting()
     fill = jnp.zeros((nodes,), dtype)
 

@@ -1,4 +1,4 @@
-"""Where and when current enters the tissue."""
+"""Stimuli: where and when current enters the tissue."""
 
 from abc import abstractmethod
 from typing import Any
@@ -14,9 +14,10 @@ from ..anatomy import Mesh
 
 
 class AbstractStimulus(eqx.Module):
-    """A current per capacitance, 1/ms, as a function of time; node by node.
+    """A current per capacitance, 1/ms, as a function of time; node-local.
 
-    Fields with arrays over the nodes are `nodal`."""
+    Fields with arrays over the nodes are `nodal`.
+    """
 
     @abstractmethod
     def mean(self, start: Float[Array, ""], stop: Float[Array, ""]) -> Float[Array, " nodes"]:
@@ -24,16 +25,16 @@ class AbstractStimulus(eqx.Module):
 
 
 class Stimulus(AbstractStimulus):
-    """Square pulses of current at sites: a single one, or a whole protocol (see `protocol`).
+    """Square pulses of current at one or more sites: a single pulse, or a whole pacing protocol (see
+    `protocol`).
 
     Pulse p drives node i with `strength[s, i]`, s = `site[p]`, from `onset[p] + delay[s, i]` on for
-    `duration[p]`. A train from one site costs a step of the solver no more than a single pulse, but where
-    nodes have delays.
+    `duration[p]`. A train from one site without delays costs no more per time step than a single pulse.
 
-    - `site`: the site of each pulse, an index.
-    - `onset`, `duration`: (pulses,), ms; traced, differentiated or batched where wanted.
-    - `strength`: (sites, nodes), du/dt while a pulse lasts, 1/ms times the unit of u; 0 at other nodes.
-    - `delay`: (sites, nodes), ms, by which a node begins after the onset; None: all at once.
+    - `site`: (pulses,), index of the site of each pulse.
+    - `onset`, `duration`: (pulses,), ms; they may be traced, differentiated and batched.
+    - `strength`: (sites, nodes), du/dt during a pulse, 1/ms times the unit of u; 0 at other nodes.
+    - `delay`: (sites, nodes), ms, onset of each node relative to the pulse; None: all nodes at once.
     """
 
     site: tuple[int, ...] = eqx.field(static=True)
@@ -48,8 +49,9 @@ class Stimulus(AbstractStimulus):
         return len(self.site)
 
     def mean(self, start: Float[Array, ""], stop: Float[Array, ""]) -> Float[Array, " nodes"]:
-        """The mean over a step, as the difference of what each pulse has given at its two ends: no pulse is
-        lost or doubled between two steps, nor a derivative where an end of a pulse meets that of a step."""
+        """Mean over a step, as the difference of the charge that each pulse has delivered at its two ends. No
+        pulse is lost or counted twice between two steps, and no derivative is lost where a pulse ends at a
+        step boundary."""
         drive, sites = jnp.zeros_like(self.strength[0]), np.asarray(self.site)
         for site, strength in enumerate(self.strength):
             of_site = slice(None) if len(self.strength) == 1 else np.flatnonzero(sites == site)
@@ -65,7 +67,7 @@ class Stimulus(AbstractStimulus):
 
     @staticmethod
     def _lasted(start, stop, onset, duration):
-        """For how long pulses last in a step."""
+        """Duration of the pulses within a step."""
 
         def until(time):
             since = time - onset
@@ -74,7 +76,7 @@ class Stimulus(AbstractStimulus):
         return until(stop) - until(start)
 
     def starts(self, pulse: int = 0) -> tuple[Int[np.ndarray, " starts"], Float[np.ndarray, " starts"]]:
-        """The nodes that a pulse excites, and when it begins at each, ms. `pulse`: its number, from 0."""
+        """The nodes that a pulse excites, and its onset at each, ms. `pulse`: its number, from 0."""
         if not 0 <= pulse < self.pulses:
             raise InputError(
                 f"pulse number {pulse} of a stimulus of {self.pulses}", f"0 to {self.pulses - 1}",
@@ -86,7 +88,7 @@ class Stimulus(AbstractStimulus):
         return nodes, np.float64(self.onset[pulse]) + delay + np.zeros(len(nodes))
 
     def __add__(self, other: "Stimulus") -> "Stimulus":
-        """The pulses of both."""
+        """All pulses of both stimuli."""
         delay = None
         if self.delay is not None or other.delay is not None:
             delay = jnp.concatenate(
@@ -100,13 +102,22 @@ class Stimulus(AbstractStimulus):
 
 
 def pulse(nodes, size: int, *, onset=0.0, duration: float = 2.0, strength: Any = 0.5) -> Stimulus:
-    """One pulse at the given nodes.
+    """Returns a stimulus of one square pulse at the given nodes.
 
-    **Arguments:** `nodes`, indices or a mask of `size` nodes. `onset`, ms: a number or one per index.
-    `duration`, ms. `strength`, du/dt, a number or one per index: 0.5 /ms over 2 ms lifts u of a
-    two-variable cell from rest to well above any threshold; other cells have a `strength` of their own.
+    **Arguments:**
 
-    **Raises:** `InputError` if no node is hit, or where a number is not finite or the duration not positive.
+    - `nodes`: indices, or a mask of `size` nodes. `size`: number of nodes of the mesh.
+    - `onset`: ms, a number or one per index. `duration`: ms.
+    - `strength`: du/dt, 1/ms, a number or one per index. 0.5 /ms for 2 ms raises u of a two-variable cell
+      from rest to well above threshold; other cell models define a `strength` of their own.
+
+    **Raises:** `InputError` if no node is selected, a value is not finite, or the duration is not positive.
+
+    **Example:**
+
+    ```python
+    site = jt.pulse(jt.in_sphere(mesh, (10.0, 0.0, 0.0), 3.0), len(mesh.points), onset=5.0)
+    ```
     """
     nodes = np.asarray(nodes)
     nodes = nodes if nodes.size else nodes.astype(int)
@@ -150,12 +161,12 @@ def pulse(nodes, size: int, *, onset=0.0, duration: float = 2.0, strength: Any =
 
 
 def in_sphere(mesh: Mesh, centre, radius: float) -> np.ndarray:
-    """Mask of the nodes within `radius` mm of `centre`."""
+    """Mask, (nodes,), of the nodes within `radius` mm of `centre` (mm)."""
     return np.linalg.norm(mesh.points - np.asarray(centre, float)[None], axis=1) <= radius
 
 
 def in_regions(mesh: Mesh, regions) -> np.ndarray:
-    """Mask of the nodes of the cells with one of these region tags."""
+    """Mask, (nodes,), of the nodes of all cells with one of these region tags."""
     mask = np.zeros(len(mesh.points), bool)
     mask[mesh.cells[np.isin(mesh.regions, regions)]] = True
     return mask

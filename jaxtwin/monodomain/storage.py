@@ -1,4 +1,4 @@
-"""The state of a tissue in a file: where a long protocol ends, the next begins."""
+"""The state of a tissue in a file, so that a protocol can be continued from it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ FORMAT = "jaxtwin state 1"
 
 
 def write_state(path: str | Path, state: State) -> None:
-    """Writes the state at the end of a solve, `Solution.state`, to an HDF5 file, whole or not at all."""
+    """Writes the state at the end of a solve, `Solution.state`, atomically to an HDF5 file."""
     with atomic_write(path) as stream, h5py.File(stream, "w") as file:
         file.attrs["format"] = FORMAT
         for name, leaf in _named(state).items():
@@ -25,9 +25,10 @@ def write_state(path: str | Path, state: State) -> None:
 
 
 def read_state(path: str | Path, ionic: AbstractIonicModel, nodes: int) -> State:
-    """The state that `write_state` wrote, for `simulate(state=...)` with these cells on a mesh of `nodes`.
+    """Reads a state that `write_state` wrote, for `simulate(state=...)` with these cells on a mesh of
+    `nodes`.
 
-    **Raises:** `InputError` for another file, other cells or another mesh.
+    **Raises:** `InputError` for another kind of file, other cells or another mesh.
     """
     form = initial_state(ionic, 1, float)
     wanted, found = _named(replace(form, ahead=form.u)), {}
@@ -56,6 +57,6 @@ def read_state(path: str | Path, ionic: AbstractIonicModel, nodes: int) -> State
 
 
 def _named(state: State) -> dict[str, jax.Array]:
-    """Each array of a state by a name that is one in HDF5."""
+    """The arrays of a state under names that are valid in HDF5."""
     leaves = jax.tree_util.tree_leaves_with_path(state)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}

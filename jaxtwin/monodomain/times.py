@@ -1,4 +1,4 @@
-"""The grid in time."""
+"""The time grid."""
 
 import equinox as eqx
 import numpy as np
@@ -7,7 +7,12 @@ from .._results import InputError
 
 
 class Times(eqx.Module):
-    """The grid in time: from `start` to `stop` in steps of `dt`, ms; static, because it is the program."""
+    """The time grid of a solve: from `start` to `stop` in steps of `dt`, ms.
+
+    It is static: another grid compiles another program.
+
+    **Example:** `jt.Times(200.0, 0.1)` is 0 to 200 ms in steps of 0.1 ms.
+    """
 
     stop: float = eqx.field(static=True)
     dt: float = eqx.field(static=True, default=0.2)
@@ -24,5 +29,5 @@ class Times(eqx.Module):
 
     @property
     def steps(self) -> int:
-        """Number of steps; the last one may end after `stop` by less than a step."""
+        """Number of steps; the last one may end after `stop` by less than one step."""
         return max(1, int(np.ceil((self.stop - self.start) / self.dt - 1e-6)))

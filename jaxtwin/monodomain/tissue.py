@@ -1,4 +1,4 @@
-"""The tissue: what the monodomain equation is solved for."""
+"""The tissue: the data of the monodomain equation."""
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -9,9 +9,12 @@ from .stimulus import AbstractStimulus
 
 
 class Tissue(eqx.Module):
-    """u' = div(D grad u) + reaction(u, h) + J on `space`, no flux through the boundary.
+    """The monodomain problem u' = div(D grad u) + reaction(u, h) + J on `space`, with no flux through the
+    boundary.
 
-    `diffusivity`: (cells, dim, dim), D = sigma/(chi C_m), mm2/ms.
+    - `space`: geometry and layout of the mesh. `ionic`: the cell model.
+    - `diffusivity`: (cells, dim, dim), D = sigma/(chi C_m), mm2/ms.
+    - `stimulus`: J, 1/ms.
     """
 
     space: Space
@@ -22,5 +25,6 @@ class Tissue(eqx.Module):
 
 @eqx.filter_jit
 def spectral_bound(tissue: Tissue) -> Float[Array, ""]:
-    """Bound of the spectrum of diffusion and reaction together, 1/ms: what limits an explicit step."""
+    """Upper bound of the spectral radius of diffusion and reaction together, 1/ms: it limits an explicit
+    step."""
     return diffusion_operator(tissue.space, tissue.diffusivity).spectral_bound() + tissue.ionic.stiffness()

@@ -1,4 +1,4 @@
-"""Signals of the model: what a solve is asked to record, and how far the mesh moves it."""
+"""Signals of the model: activation times, voltage traces, wave speed and discretisation error."""
 
 from .activation import ActivationTimes
 from .beats import Beats, beat_recorders, beats_of

@@ -17,12 +17,13 @@ def fraction_until(
     slope_before: Float[Array, "..."],
     slope_after: Float[Array, "..."],
 ) -> Float[Array, "..."]:
-    """The part of a step, 0 to 1, after which u meets `level`, which lies between `before` and its end.
+    """The fraction of a step, 0 to 1, after which u crosses `level`, which lies between the values at its two
+    ends.
 
-    Time as a cubic Hermite polynomial of u, through both ends with the slopes there (per step), which are
-    kept above a third of the mean one so that the polynomial is monotone (Fritsch and Carlson 1980, doi
-    10.1137/0717021). As a function of u it needs no iteration, and it has no kink where the crossing passes
-    from one step to the next, which an optimiser would feel.
+    Time is a cubic Hermite polynomial of u through both ends, with the slopes there (per step) bounded below
+    by a third of the mean slope, so that the polynomial is monotone (Fritsch and Carlson 1980, doi
+    10.1137/0717021). As a function of u it needs no iteration, and it is smooth where the crossing moves from
+    one step to the next, which an optimiser requires.
     """
     s = (level - before) / rise
     start = 1.0 / jnp.maximum(slope_before / rise, 1.0 / 3.0)
@@ -32,7 +33,7 @@ def fraction_until(
 
 @fraction_until.defjvp
 def _(primals, tangents):
-    """By hand, with one division for each slope and one for the rise."""
+    """Analytic derivative, with one division for each slope and one for the rise."""
     level, before, rise, slope_before, slope_after = primals
     d_level, d_before, d_rise, d_slope_before, d_slope_after = tangents
     per_rise = 1.0 / rise
@@ -50,15 +51,20 @@ def _(primals, tangents):
 
 
 class ActivationTimes(AbstractRecorder):
-    """The first `count` times, ms, from `after` on at which u rises through `threshold` at each node.
+    """Records the first `count` times, ms, from `after` on at which u rises through `threshold` at each node.
 
-    `read` gives (nodes,) for one activation and (count, nodes) for more; NaN where there was none, with a
+    The record is (nodes,) for one activation and (count, nodes) for more; NaN if there is none, with a
     derivative of zero there.
 
-    **Arguments:** `threshold`, in the unit of u; None: the level that the cell model has. `count`.
-    `upward` False: the times at which u falls through the level instead, repolarisation. `after`, ms, a
-    number or one for each node: the onset of the pulse that starts the beat one means, `stimulus.onset[k]`;
-    None: from the start of the solve.
+    **Arguments:**
+
+    - `threshold`: in the unit of u; None: the activation level of the cell model. `count`: number of
+      crossings.
+    - `upward`: False records the times at which u falls through the level (repolarisation).
+    - `after`: ms, a number or (nodes,): the onset of the pulse whose beat is wanted, `stimulus.onset[k]`;
+      None: from the start of the solve.
+
+    **Example:** `jt.simulate(tissue, times, recorders=(jt.ActivationTimes(),)).records[0]`
     """
 
     threshold: float | None = eqx.field(static=True, default=None)
@@ -74,7 +80,7 @@ class ActivationTimes(AbstractRecorder):
         after: Parameter | None = None,
     ):
         self.threshold, self.count, self.upward = threshold, count, upward
-        # which crossing counts does not depend on it smoothly
+        # the choice of the crossing is not a smooth function of it
         self.after = None if after is None else jax.lax.stop_gradient(jnp.asarray(after, float))
 
     def init(self, u: Float[Array, " nodes"]) -> tuple[Float[Array, " nodes"], ...]:
@@ -95,7 +101,7 @@ class ActivationTimes(AbstractRecorder):
         if self.after is not None:
             crossed = crossed & (time >= self.after.astype(time.dtype))
         for k, row in enumerate(memory):
-            # a place already taken by this very step is taken again: the update is idempotent
+            # a slot already filled by this step is filled again: the update is idempotent
             take = crossed & (row >= step.time)
             if k:
                 take = take & (memory[k - 1] < step.time)

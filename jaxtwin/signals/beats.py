@@ -1,4 +1,4 @@
-"""Activation and repolarisation beat by beat: all that happens in a run of several pulses."""
+"""Activation and repolarisation of each beat, in a run of several pulses."""
 
 import equinox as eqx
 import numpy as np
@@ -9,7 +9,7 @@ from .activation import ActivationTimes
 
 
 class Beats(eqx.Module):
-    """When each node activates and repolarises in each beat, ms; NaN where it does not.
+    """Activation and repolarisation times of each node in each beat, ms; NaN if absent.
 
     `onset_ms`: (beats,), of the pulses. `activation_ms`, `repolarisation_ms`: (beats, nodes).
     """
@@ -22,7 +22,7 @@ class Beats(eqx.Module):
 def beat_recorders(stimulus: Stimulus) -> tuple[ActivationTimes, ...]:
     """Recorders of all beats of a stimulus (see `jaxtwin.monodomain.beats`), for `beats_of`."""
     later = beats(stimulus)[1:]
-    # of a later beat two crossings: the first may still belong to the wave before
+    # for later beats two crossings: the first may still belong to the preceding wave
     return (
         ActivationTimes(), ActivationTimes(upward=False),
         *(
@@ -33,10 +33,10 @@ def beat_recorders(stimulus: Stimulus) -> tuple[ActivationTimes, ...]:
 
 
 def beats_of(stimulus: Stimulus, records) -> Beats:
-    """The beats of a solve with the `records` of `beat_recorders`.
+    """The beats of a solve, from the `records` of `beat_recorders`.
 
-    A crossing belongs to one beat: where the wave before arrives after the onset of a pulse, that of the
-    pulse is the next; and a repolarisation comes after the activation of its beat.
+    Each crossing belongs to one beat: if the preceding wave arrives after the onset of a pulse, the next
+    crossing is that of the pulse; and repolarisation follows the activation of its beat.
     """
     rows = [np.atleast_2d(np.asarray(record, np.float64)) for record in records]
     before = np.full(rows[0].shape[1], -np.inf)
@@ -50,6 +50,6 @@ def beats_of(stimulus: Stimulus, records) -> Beats:
 
 
 def _first_after(times: Float[np.ndarray, "count nodes"], moment: Float[np.ndarray, " nodes"]):
-    """The first of these times, row by row in order, after a moment of each node; NaN where none is."""
+    """The first of the sorted times of each row after a given time of each node; NaN if there is none."""
     found = np.where(times > moment, times, np.inf).min(axis=0)
     return np.where(np.isfinite(found), found, np.nan)

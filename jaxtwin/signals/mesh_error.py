@@ -1,4 +1,4 @@
-"""How far the edges of a mesh move the activation times of a case."""
+"""Discretisation error of activation times."""
 
 from dataclasses import replace
 
@@ -11,18 +11,19 @@ from ..monodomain import AbstractStepper, ForwardMode, Times, Tissue, simulate
 from .activation import ActivationTimes
 from .speed import critical_coupling
 
-# error of the blend over the square of the relative error of the lumped scheme, from meshes of triangles and
-# tetrahedra with edges of 0.25 to 1 mm against fine ones (benchmarks/accuracy.py)
+# error of the blended scheme over the squared relative error of the lumped scheme, from meshes of
+# triangles and tetrahedra with edge lengths of 0.25 to 1 mm against fine ones (benchmarks/accuracy.py)
 SQUARE = 8.0
 
 
 class NumericalError(eqx.Module):
-    """Estimated error of activation times, ms: (nodes,), NaN where no wave comes; root mean square; largest.
+    """Estimated discretisation error of activation times, ms: (nodes,), NaN where not activated; root mean
+    square; maximum.
 
-    Where the mesh decides whether tissue conducts no number describes the error:
+    Where the mesh decides whether tissue conducts, no error in ms is meaningful:
 
-    - `split`: nodes that the wave reaches with one treatment of the mass but not with the other.
-    - `blocked`: nodes that it does not reach, in cells with edges too long for any wave at their diffusivity.
+    - `split`: nodes that activate with one treatment of the mass matrix but not with the other.
+    - `blocked`: non-activated nodes in cells whose edges are too long for propagation at their diffusivity.
     """
 
     of_nodes: Float[np.ndarray, " nodes"]
@@ -32,7 +33,7 @@ class NumericalError(eqx.Module):
     blocked: int = 0
 
     def notes(self) -> list[str]:
-        """What a user must know of conduction that the mesh decides, in sentences."""
+        """Sentences on nodes whose activation depends on the mesh."""
         notes = []
         if self.split:
             notes.append(
@@ -53,11 +54,12 @@ def error_of_blend(
     share: float,
     other_share: float,
 ) -> NumericalError:
-    """From two solves with different shares of the consistent mass, `activation` the one that is judged.
+    """Estimates the error of `activation` from a second solve, `other`, with another fraction of consistent
+    mass.
 
-    The error of a lumped scheme is of second order in the edge and proportional to 1 - 2 share; what is left
-    at 1/2 is of fourth order, so that it goes with the square of the lumped one, relative to the time for
-    which the wave has run.
+    The error of the lumped scheme is of second order in the edge length and proportional to 1 - 2 share. The
+    remainder at share 1/2 is of fourth order, so it scales with the square of the lumped error, relative to
+    the time since the wave started.
     """
     lumped = (other - activation) / (2.0 * (share - other_share))
     reached = np.isfinite(activation)
@@ -81,10 +83,22 @@ def numerical_error(
     threshold: float | None = None,
     after: Parameter | None = None,
 ) -> NumericalError:
-    """The error that the mesh leaves in `activation`, the first times from `after` on of a solve, ms.
+    """Estimates the discretisation error of activation times on the same mesh.
 
-    Estimated from one more solve on the same mesh with another treatment of the mass: lumped where the solve
-    had a share of the consistent mass, half of it where it had none. Costs as much as the solve.
+    It runs one more solve with another treatment of the mass matrix: lumped if the original solve blended in
+    consistent mass, half consistent if it was lumped. It costs as much as the solve.
+
+    **Arguments:** `tissue`, `times`, `stepper`: of the solve. `activation`: (nodes,), its first activation
+    times from `after` on, ms. `threshold`: level of u; that of the cell model if None.
+
+    **Returns:** a `NumericalError`.
+
+    **Example:**
+
+    ```python
+    error = jt.numerical_error(tissue, jt.Times(90.0), np.asarray(lat_ms))
+    print(error.rms)
+    ```
     """
     share = tissue.space.consistent_mass
     other_share = 0.0 if share > 0.0 else 0.5
@@ -102,11 +116,11 @@ def numerical_error(
 
 
 def too_coarse(tissue: Tissue) -> Bool[np.ndarray, " cells"]:
-    """The cells with an edge so long that a wave along it would block for that reason alone.
+    """Mask of the cells with an edge so long that propagation along it blocks for that reason alone.
 
-    A front that is short beside an edge cannot lift the next node above threshold: below a critical
-    D/edge^2, which the cells alone decide (`critical_coupling`), no wave travels on the mesh, though it
-    does in the tissue. Cells that do not conduct at all, D = 0, are not among them.
+    A front that is short compared with an edge cannot raise the next node above threshold: below a critical
+    D/edge^2, which depends on the cell model only (`critical_coupling`), no wave propagates on the mesh,
+    although it does in the tissue. Non-conducting cells, D = 0, are excluded.
     """
     gradients = np.asarray(tissue.space.gradients, np.float64)
     # the edges from the first corner are the dual basis of the gradients of the other corners

@@ -1,4 +1,4 @@
-"""Speed of a plane wave: in closed form where the cell model has one, by a cable otherwise."""
+"""Speed of a plane wave: in closed form if the cell model has one, otherwise on a cable."""
 
 import jax
 import jax.numpy as jnp
@@ -13,33 +13,37 @@ from ..fem import Space
 from ..monodomain import Times, Tissue, diffusion_tensor, pulse, simulate_in_parts
 from .activation import ActivationTimes
 
-LENGTH, LEFT, RIGHT = 16.0, 6.0, 14.0  # of the cable, and of the stretch in which speed is measured, mm
+LENGTH, LEFT, RIGHT = 16.0, 6.0, 14.0  # length of the cable and of the section where speed is measured, mm
 REFERENCE = 0.1  # D of the cable, mm2/ms
-PATIENCE = 30.0  # ms without a newly activated node after which no wave travels
+PATIENCE = 30.0  # ms without a newly activated node, after which the wave counts as blocked
 EDGES = (0.1, 0.05, 0.025, 0.0125)  # mm, until two in a row agree
-COARSE = 0.5  # edge of the cable on which a wave may block, mm
+COARSE = 0.5  # edge length on which a wave may block, mm
 AGREE = 0.005  # relative difference of the speeds that extrapolation of two pairs of edges gives
 
 
 def wave_speed(ionic: AbstractIonicModel, diffusivity: Parameter) -> Float[Array, "..."]:
-    """Speed of a plane wave into resting tissue, mm/ms; 0 where the cells do not conduct.
+    """Returns the speed of a plane wave into resting tissue, mm/ms; 0 if the cells do not conduct.
 
-    In closed form where `ionic` has one. Otherwise from cables: as speed is proportional to sqrt(D) it is
-    measured at one D, with the edge halved and the limit extrapolated until it changes by less than 0.5 %.
+    Closed form if `ionic` has one. Otherwise it is measured on cables at one D, since speed is proportional
+    to sqrt(D): the edge length is halved and the limit extrapolated until it changes by less than 0.5 %.
 
-    **Arguments:** `ionic`, whose parameters must be numbers where it has no closed form; `diffusivity`,
-    mm2/ms, of any shape.
+    **Arguments:** `ionic`: the cell model; without a closed form its parameters must be numbers, not fields.
+    `diffusivity`: mm2/ms, of any shape.
 
-    **Raises:** `SolveError` where no edge of the cable is fine enough.
+    **Raises:** `SolveError` if no edge length of the cable is fine enough.
+
+    **Example:** `jt.wave_speed(jt.MitchellSchaeffer(), 0.1)`
     """
     speed = ionic.closed_form_speed(diffusivity)
     return jnp.sqrt(diffusivity / REFERENCE) * converged_speed(ionic) if speed is None else speed
 
 
 def diffusivity_for(ionic: AbstractIonicModel, speed: Parameter) -> Float[Array, "..."]:
-    """The diffusivity, mm2/ms, at which a plane wave into resting tissue has this `speed`, mm/ms.
+    """Returns the diffusivity, mm2/ms, at which a plane wave into resting tissue has this `speed`, mm/ms.
 
     **Raises:** `InputError` for cells that do not conduct.
+
+    **Example:** `jt.diffusivity_for(jt.MitchellSchaeffer(), 0.7)`
     """
     unit = float(wave_speed(ionic, 1.0))
     if not unit > 0.0:
@@ -51,7 +55,7 @@ def diffusivity_for(ionic: AbstractIonicModel, speed: Parameter) -> Float[Array,
 
 
 def converged_speed(ionic: AbstractIonicModel) -> float:
-    """Speed on a cable with D = `REFERENCE` in the limit of short edges, mm/ms; 0 where no wave travels."""
+    """Speed on a cable with D = `REFERENCE` in the limit of short edges, mm/ms; 0 without propagation."""
     speeds, limits = [], []
     for edge in EDGES:
         speeds.append(plane_wave_speed(ionic, REFERENCE, edge=edge, dt=0.2 * edge))
@@ -68,10 +72,10 @@ def converged_speed(ionic: AbstractIonicModel) -> float:
 
 
 def critical_coupling(ionic: AbstractIonicModel) -> float:
-    """The least D/edge^2, 1/ms, at which a wave travels on a cable of such edges, to 5 %.
+    """Smallest D/edge^2, 1/ms, at which a wave propagates on a cable of this edge length, to 5 %.
 
-    Below it a wave stops, or stays at each node for longer than an action potential rises. Parameters that
-    are fields enter by their median.
+    Below it a wave blocks, or remains at each node for longer than the upstroke lasts. Parameters that are
+    fields are replaced by their median.
     """
     leaves = [jnp.median(leaf) if at_nodes else leaf for _, leaf, at_nodes in nodal_leaves(ionic)]
     ionic = jax.tree.unflatten(jax.tree.structure(ionic), leaves)
@@ -91,9 +95,10 @@ def plane_wave_speed(
     dt: float = 0.02,
     consistent_mass: float = 0.0,
 ) -> float:
-    """Speed of a wave on a cable between 6 and 14 mm from its start, from rest with live gates, mm/ms.
+    """Speed of a wave on a cable between 6 and 14 mm from its start, from rest with active gates, mm/ms; 0
+    without propagation.
 
-    0 where it does not travel. `edge`, mm; `dt`, ms; `consistent_mass`: see `Space`.
+    `edge`, mm; `dt`, ms; `consistent_mass`: see `Space`.
     """
     mesh = cable(LENGTH, edge)
     x = mesh.points[:, 0]

@@ -1,4 +1,4 @@
-"""The voltage at a few points, in every step."""
+"""Voltage traces at selected nodes."""
 
 from jaxtyping import Array, Float, Int
 
@@ -6,7 +6,10 @@ from ..monodomain import AbstractRecorder, Step
 
 
 class VoltageTrace(AbstractRecorder):
-    """u at the given nodes at the end of each step: (steps, points)."""
+    """Records u at the given nodes at the end of each step: (steps, points).
+
+    **Example:** `jt.simulate(tissue, times, recorders=(jt.VoltageTrace(jnp.array([0, 17])),))`
+    """
 
     nodes: Int[Array, " points"]
 

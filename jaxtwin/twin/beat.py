@@ -1,4 +1,4 @@
-"""One beat of a map: what starts its wave, and the time reference that the wave itself gives."""
+"""One beat of a map: the pulse that starts its wave, and the time at which the wave leaves its source."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,21 +9,21 @@ from scipy.spatial import KDTree
 from ..anatomy import Mesh
 from ..monodomain import Stimulus
 
-LEAVING = 5.0  # mm from a source, within which its wave has formed
+LEAVING = 5.0  # mm from a source, at which its wave has formed
 
 
 class Departure(eqx.Module):
-    """When a wave leaves its source: nodes just outside of those it excites, and its mean onset, ms.
+    """When a wave leaves its source: the nodes just outside the excited area, and its mean onset, ms.
 
-    The capture latency depends on tissue at the site and is confounded with the unknown time offset of the
-    map. So times count from the moment when the wave has left.
+    The capture latency depends on local tissue and is confounded with the unknown time offset of the map.
+    Times are therefore counted from the moment when the wave has left its source.
     """
 
     nodes: Int[Array, " around"]
     onset: Float[Array, ""]
 
     def latency(self, activation: Float[Array, " nodes"]) -> Float[Array, ""]:
-        """What to subtract from activation times, ms, for the wave to leave at the mean onset."""
+        """Value to subtract from activation times, ms, so that the wave leaves at the mean onset."""
         around = activation[self.nodes]
         left = jnp.isfinite(around)
         mean = jnp.sum(jnp.where(left, around, 0.0)) / jnp.maximum(left.sum(dtype=around.dtype), 1.0)
@@ -31,9 +31,9 @@ class Departure(eqx.Module):
 
 
 class Beat(eqx.Module):
-    """What starts the wave that a map shows.
+    """The beat whose wave a map shows.
 
-    - `stimulus`: all pulses from rest on. `pulse`: the number, from 0, of the one whose wave is shown.
+    - `stimulus`: all pulses, starting from rest. `pulse`: number, from 0, of the pulse whose wave is shown.
     - `departure`: when that wave leaves its source.
     """
 
@@ -43,16 +43,20 @@ class Beat(eqx.Module):
 
     @property
     def onset(self) -> Float[Array, ""]:
-        """Onset of the pulse that is shown, ms."""
+        """Onset of the mapped pulse, ms."""
         return self.stimulus.onset[self.pulse]
 
     def starts(self) -> tuple[Int[np.ndarray, " starts"], Float[np.ndarray, " starts"]]:
-        """The nodes that the pulse excites, and when it begins at each, ms."""
+        """The nodes that the mapped pulse excites, and its onset at each, ms."""
         return self.stimulus.starts(self.pulse)
 
 
 def beat(mesh: Mesh, stimulus: Stimulus, dtype, pulse: int = -1) -> Beat:
-    """The beat of a stimulus on a mesh. `pulse`: the one whose wave is shown, the last where not given."""
+    """Returns the beat of a stimulus on a mesh.
+
+    **Arguments:** `dtype`: of the solver. `pulse`: number of the pulse whose wave the map shows; the last one
+    if omitted.
+    """
     pulse = range(stimulus.pulses)[pulse]
     nodes, onset = stimulus.starts(pulse)
     excited = np.zeros(len(mesh.points), bool)

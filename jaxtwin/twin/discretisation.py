@@ -12,19 +12,22 @@ from .tissue_map import field
 from .wave import Wave
 
 LEVEL, VARIATION = 0.6, 0.5  # prior standard deviations of the factor, see `MeshError`
-SHARED = 0.8  # of that variance, what all maps have alike
+SHARED = 0.8  # fraction of that variance that all maps share
 MODES = 9
-SHORT_MS = 5.0  # of a run, below which its relative error is not taken
+SHORT_MS = 5.0  # fraction of a run, below which the relative error is not used
 
 
 class MeshError(eqx.Module):
-    """The unknown factor with which each map has the estimated error of the mesh: a level and a smooth field.
+    """The unknown factor that multiplies the estimated discretisation error of each map: a level and a smooth
+    field.
 
-    The estimate is a size. On a sheet with edges of 1 mm the true error was -0.4 to 1.0 times it, as the
-    wave runs along or across the diagonals of the cells, and what such a factor leaves was half as large.
-    One mesh and one tissue make errors that are much alike: most of the factor is shared by all maps.
+    The estimate gives the magnitude of the error. On a sheet with an edge length of 1 mm the true error was
+    -0.4 to 1.0 times the estimate, depending on whether the wave runs along or across the diagonals of the
+    cells; such a factor halved the remaining error. The same mesh and tissue cause similar errors, so most of
+    the factor is shared by all maps.
 
-    - `basis`: (nodes, terms). Its numbers in theta are (maps + 1, terms), the last what all maps share.
+    - `basis`: (nodes, terms). Its coefficients in theta are (maps + 1, terms), the last row shared by all
+      maps.
     """
 
     basis: Float[Array, "nodes error_terms"]
@@ -36,7 +39,8 @@ class MeshError(eqx.Module):
         self.basis = field(smooth, VARIATION, LEVEL).astype(dtype)
 
     def numbers(self, theta: Theta, map_index: Int[Array, ""] | int | None) -> Float[Array, " error_terms"]:
-        """What stands before the basis in map `map_index`, or should (None) in one that was not measured."""
+        """Coefficients of the basis for map `map_index`, or their expectation for an unmapped stimulus
+        (None)."""
         shared = SHARED**0.5 * theta["maps"]["mesh_error"][-1]
         if map_index is None:
             return shared
@@ -48,21 +52,21 @@ class MeshError(eqx.Module):
         return jnp.nan_to_num(jnp.asarray(wave.error.of_nodes, self.basis.dtype))[:, None] * self.basis
 
     def of_times(self, theta: Theta, map_index: int | None, wave: Wave) -> Float[Array, " nodes"]:
-        """What the mesh does to the times of a wave by theta, ms."""
+        """Estimated discretisation error of the times of a wave at theta, ms."""
         return self.fields(wave) @ self.numbers(theta, map_index)
 
     def of_diffusivity(self, waves: tuple[Wave, ...]) -> Float[np.ndarray, " nodes"]:
-        """Standard deviation of log D that the edges of the mesh leave at the nodes.
+        """Standard deviation of log D at the nodes that the discretisation error implies.
 
-        Speed goes with the root of D, so that it is twice the relative error of the time for which a wave has
-        run, in the mean over the maps. What the factor finds is not taken off: an error that all maps have
-        alike cannot be told from tissue.
+        Speed is proportional to the square root of D, so it is twice the relative error of the time since the
+        wave started, averaged over the maps. The fitted factor is not subtracted: an error common to all maps
+        cannot be distinguished from a change of the tissue.
         """
         shares = []
         for wave in waves:
             assert wave.error is not None
             lat = np.asarray(wave.activation, np.float64)
-            # where no wave comes nothing is known, which the mean leaves out
+            # unknown where not activated; the mean ignores it
             run = np.maximum(lat - np.min(lat, where=np.isfinite(lat), initial=np.inf), SHORT_MS)
             shares.append(2.0 * wave.error.of_nodes / run)
         reached = np.isfinite(shares)

@@ -1,4 +1,4 @@
-"""Theta: the parameters of a twin, each a priori standard normal unless a prior says otherwise."""
+"""Theta: the parameters of a twin, each a priori standard normal unless a prior is given."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ Theta = dict[str, Any]
   `jaxtwin.inference.AbstractEvidence`. A forward model does not need them.
 """
 
-OFFSET_SD = 20.0  # ms, prior of the unknown offset of the time reference of a map
-FASTEST = 2.0  # standard deviations: the cells that the time step is made stable for
+OFFSET_SD = 20.0  # ms, prior standard deviation of the time offset of a map
+FASTEST = 2.0  # standard deviations: range of cell parameters for which the time step is stable
 
 
 def offset_ms(theta: Theta) -> Float[Array, " maps"]:
-    """Offset of the time reference of each map from its stimulus, ms, had the wave left without latency."""
+    """Offset of each map's time reference from its stimulus, (maps,), ms, assuming no capture latency."""
     return OFFSET_SD * theta["maps"]["offset"]
 
 
@@ -65,12 +65,13 @@ class CellParameters(eqx.Module):
         return scaled(self.model, {name: sd * values[name] for name, sd in self.sd})
 
     def fastest(self, dtype) -> AbstractIonicModel:
-        """The cell model with its estimated times as short as is likely, for the stability of a step."""
+        """The cell model with its estimated time constants as short as is likely, for the stability of a
+        step."""
         return self({name: jnp.full((), -FASTEST, dtype) for name in self.names})
 
 
 def scaled(model: AbstractIonicModel, logs: dict[str, Parameter]) -> AbstractIonicModel:
-    """The cell model with each of these parameters multiplied by the exponential of its number."""
+    """The cell model with each of these parameters multiplied by exp of its value."""
     for name, log in logs.items():
         value = getattr(model, name) * jnp.exp(log)
         model = eqx.tree_at(lambda m, name=name: getattr(m, name), model, value)

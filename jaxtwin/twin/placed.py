@@ -1,5 +1,4 @@
-"""A map on the mesh: where its points are, what was measured there, and what is added to the simulated
-times."""
+"""A map placed on the mesh: its points, its measurements, and the additive terms of the predicted LATs."""
 
 from typing import Any
 
@@ -17,18 +16,18 @@ from .parameters import Theta, offset_ms
 from .twin import Twin
 from .wave import Wave
 
-SIGMA_MS = 2.0  # of LATs without a standard deviation of their own; a fit estimates its scale
+SIGMA_MS = 2.0  # standard deviation of LATs that have none of their own; a fit estimates its scale
 
 
 class PlacedMap(eqx.Module):
-    """One map on the device. Its points were located on the mesh once.
+    """One map on the device, with its points located on the mesh.
 
-    - `index`: of the map. `beat`: what starts its wave.
-    - `place`: from nodes to points. `basis`: (points, terms), discrepancy basis there, or None.
+    - `index`: of the map. `beat`: the beat whose wave it shows.
+    - `place`: interpolation from nodes to points. `basis`: (points, terms), discrepancy basis there, or None.
     - `lat_ms`, `sigma_ms`: (points,). `silent`: points at which no activation was found until `until_ms`.
-    - `weight`: (points,), 0 for a point that does not count.
-    - `mesh_error`: (points, terms), estimated discretisation error of the times, or None while unknown.
-    - `measured`: what other evidence has measured at the points, by its name.
+    - `weight`: (points,), 0 for excluded points and padding.
+    - `mesh_error`: (points, terms), estimated discretisation error of the times, or None if unknown.
+    - `measured`: measurements of other evidence at the points, by its name.
     """
 
     index: Int[Array, ""]
@@ -45,7 +44,7 @@ class PlacedMap(eqx.Module):
 
     @property
     def timed(self) -> Bool[Array, " points"]:
-        """Points with an activation time to compare."""
+        """Mask of the points with an activation time."""
         return (self.weight > 0) & ~self.silent
 
     def arrival(self, activation: Float[Array, " nodes"]) -> Float[Array, " points"]:
@@ -53,16 +52,19 @@ class PlacedMap(eqx.Module):
         return self.place(activation) - self.beat.departure.latency(activation)
 
     def with_mesh_error(self, error: Float[Array, "points error_terms"] | None) -> "PlacedMap":
-        """With this estimate of the discretisation error."""
+        """The same map with this estimate of the discretisation error."""
         return eqx.tree_at(lambda p: p.mesh_error, self, error, is_leaf=lambda leaf: leaf is None)
 
 
 def place_maps(twin: Twin, data: MappingData) -> tuple[tuple[PlacedMap, ...], list[Int[np.ndarray, " _"]]]:
-    """The maps of `data` on the mesh of a twin, and for each the rows of its points in `data`.
+    """Places the maps of `data` on the mesh of a twin. Returns them and, for each, the rows of its points in
+    `data`.
 
-    All have the same number of points, so that one compiled program serves all; points that only fill up have
-    weight 0. Raises `InputError` for another number of maps than of beats, and for maps that last longer than
-    the simulation.
+    All are padded to the same number of points, so that one compiled program serves all; padding has weight
+    0.
+
+    **Raises:** `InputError` if the number of maps differs from the number of beats, and for maps that last
+    longer than the simulation.
     """
     if data.maps != len(twin.beats):
         raise InputError(
@@ -88,7 +90,8 @@ def place_maps(twin: Twin, data: MappingData) -> tuple[tuple[PlacedMap, ...], li
 
 
 def _check_duration(twin: Twin, k: int, lat, until, silent) -> None:
-    """Whether the simulation of a beat lasts as long as its map, whatever the time reference of that is."""
+    """Checks that the simulation of a beat lasts as long as its map, independently of the map's time
+    reference."""
     seen = np.where(silent, until, lat)
     earliest = np.min(lat, where=~silent, initial=np.inf)
     if not np.isfinite(earliest):
@@ -104,7 +107,7 @@ def _check_duration(twin: Twin, k: int, lat, until, silent) -> None:
 
 
 def place_unmeasured(twin: Twin, stimulus: Stimulus, positions: Float[np.ndarray, "points dim"]) -> PlacedMap:
-    """A map at these positions (mm) from another stimulus, before it is measured."""
+    """A map at these positions (mm) of another stimulus, before it is measured."""
     count, place = len(positions), locate(twin.mesh, positions)
     zeros = np.zeros(count)
     return _placed(twin, stimulus, place, zeros, zeros + 1, np.zeros(count, bool), zeros, zeros + 1)
@@ -137,7 +140,7 @@ def additive_terms(theta: Theta, twin: Twin, placed: PlacedMap) -> Float[Array, 
 def with_errors_of(
     twin: Twin, placed: tuple[PlacedMap, ...], waves: tuple[Wave, ...]
 ) -> tuple[PlacedMap, ...]:
-    """The maps with the discretisation error that was estimated for their waves."""
+    """The maps with the discretisation error estimated for their waves."""
     if twin.mesh_error is None or not waves:
         return placed
     fields = [twin.mesh_error.fields(wave) for wave in waves]

@@ -1,4 +1,4 @@
-"""Where a measured wave started: stimuli taken from the map itself."""
+"""Sources of a measured wave: stimuli taken from the map itself."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,20 +15,20 @@ from ..mapping import MappingData
 from ..mapping.plausibility import apparent_speed
 from ..monodomain import Stimulus, pulse
 
-FEWEST = 12  # valid points, of which one can be told from its neighbours
-TOO_EARLY = 4.0  # standard deviations of the map, before what its neighbours allow
-LEAST_SD_MS = 1.0  # of a map
-ROUNDS = 3  # in which early points lose their vote on others
-SUPPORT = 3  # points of a source beside a larger one
+FEWEST = 12  # valid points, needed to compare a point with its neighbours
+TOO_EARLY = 4.0  # standard deviations of the map, earlier than the neighbours allow
+LEAST_SD_MS = 1.0  # lower bound of the standard deviation of a map
+ROUNDS = 3  # rounds in which points found too early are excluded from the comparison
+SUPPORT = 3  # points that a source needs if there is a larger one
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The earliest part of a map.
+    """The sources of a map: its earliest part.
 
-    - `points`: (early,), indices into the map data. `place`: (early,), the source that each belongs to, from
-      0, the earliest first.
-    - `doubted`: (points,), valid points of this map whose LAT is too early to be believed.
+    - `points`: (early,), indices into the map data. `place`: (early,), the source of each point, from 0, the
+      earliest source first.
+    - `doubted`: (points,), valid points of this map with an implausibly early LAT.
     """
 
     points: Int[np.ndarray, " early"]
@@ -42,17 +42,18 @@ class Sources:
 
 
 def find_sources(mesh: Mesh, data: MappingData, map_index: int = 0, *, fraction: float = 0.04) -> Sources:
-    """The earliest `fraction` of the valid points of a map, without those that are too early for their
-    neighbours.
+    """Finds the earliest `fraction` of the valid points of a map, excluding points that are implausibly early
+    compared with their neighbours.
 
-    Neighbours are points whose areas on the mesh meet (the Voronoi cells along its edges), and the neighbours
-    of these. A wave that starts at a point reaches a neighbour at distance d after about d over the apparent
-    speed of the map. A point that is earlier than the median over its neighbours of their LAT less this
-    delay, by more than 4 standard deviations of the map, did not start the wave. What is left is parted into
-    connected areas. All of them with 3 points or more are sources: a heart in sinus rhythm may break through
-    at several places.
+    Neighbours are points whose Voronoi cells along the edges of the mesh are adjacent, and the neighbours of
+    these. A wave from a point reaches a neighbour at distance d after about d over the apparent speed of the
+    map. A point is excluded if it is earlier than the median of (neighbour's LAT - this delay) by more than 4
+    standard deviations of the map. The remaining early points are grouped into connected areas. All areas
+    with at least 3 points are sources: a heart in sinus rhythm may have several breakthroughs.
 
-    Time and memory grow with nodes plus points. Raises `InputError` for a map without a valid LAT.
+    Time and memory are linear in nodes plus points.
+
+    **Raises:** `InputError` for a map without a valid LAT.
     """
     rows = np.flatnonzero(data.valid & (data.map_index == map_index))
     if len(rows) == 0:
@@ -73,14 +74,15 @@ def find_sources(mesh: Mesh, data: MappingData, map_index: int = 0, *, fraction:
     place = part[np.searchsorted(sites_of, site[first])]
     count = np.bincount(place)
     kept = count[place] >= min(SUPPORT, count.max())
-    # numbered in the order in which they begin
+    # numbered by their earliest activation
     _, begin, place = np.unique(place[kept], return_index=True, return_inverse=True)
     return Sources(rows[first[kept]], np.argsort(np.argsort(begin))[place], doubted)
 
 
 def _around(mesh: Mesh, sites: Int[np.ndarray, " sites"]) -> tuple[sp.csr_array, sp.csr_array]:
-    """(sites, sites), which are neighbours of the first order, and of the first or second; each of itself."""
-    length = np.maximum(mesh.edge_lengths, 1e-12)  # a distance of zero would be no edge at all
+    """Adjacency matrices, (sites, sites): first-order neighbours, and first- or second-order neighbours; each
+    includes the diagonal."""
+    length = np.maximum(mesh.edge_lengths, 1e-12)  # an entry of zero would not count as an edge
     graph = sp.csr_array((length, mesh.edges.T), shape=(len(mesh.points),) * 2)
     _, _, owner = dijkstra(graph, directed=False, indices=sites, return_predecessors=True, min_only=True)
     pairs = owner[mesh.edges]
@@ -93,9 +95,9 @@ def _around(mesh: Mesh, sites: Int[np.ndarray, " sites"]) -> tuple[sp.csr_array,
 def _too_early(
     positions: np.ndarray, lat: np.ndarray, site: np.ndarray, around: tuple[sp.csr_array, sp.csr_array]
 ) -> np.ndarray:
-    """Which points come too early to have started the wave, by their near neighbours or by those around."""
+    """Mask of the points too early to be a source, compared with their first- or second-order neighbours."""
     speed = apparent_speed(positions, lat)
-    slowness = 1.0 / speed if speed > 0.0 else 0.0  # none of a map too small to tell
+    slowness = 1.0 / speed if speed > 0.0 else 0.0  # no delay for a map too small to estimate a speed
     count = int(site.max()) + 1
     place = np.stack([np.bincount(site, axis) for axis in positions.T], axis=1) / np.bincount(site)[:, None]
     early = np.zeros(len(lat), bool)
@@ -112,7 +114,7 @@ def _too_early(
 
 
 def _medians(group: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
-    """The lower median of the values in each group, NaN for one without."""
+    """Lower median of the values in each group, NaN for an empty group."""
     known = np.isfinite(values)
     group, values = group[known], values[known]
     order = np.lexsort((values, group))
@@ -134,11 +136,21 @@ def earliest_sources(
     duration_ms: float = 2.0,
     strength: float = 0.5,
 ) -> Stimulus:
-    """The earliest part of a map as its stimulus: a map in sinus rhythm comes without a pacing site.
+    """Returns a stimulus from the earliest part of a map, for maps without a known pacing site such as sinus
+    rhythm.
 
-    Nodes within `radius_mm` of one of the points of `find_sources` are excited at the LAT of that point plus
-    their distance over `speed` (mm/ms), the earliest such time where points compete. A single node would not
-    do on a fine mesh: the wave would die of its own curvature.
+    Nodes within `radius_mm` of a point of `find_sources` are excited at the LAT of that point plus their
+    distance over `speed`; the earliest time counts. A single node would not be enough on a fine mesh, where
+    its wave would fail because of its curvature.
+
+    **Arguments:** `map_index`: which map of `data`. `fraction`: of the valid points that are sources.
+    `radius_mm`: mm. `speed`: mm/ms. `duration_ms`: ms. `strength`: du/dt, 1/ms.
+
+    **Returns:** a `Stimulus`.
+
+    **Raises:** `InputError` for a map without a valid LAT.
+
+    **Example:** `jt.Twin(mesh, beats=[jt.earliest_sources(mesh, data)], ...)`
     """
     early = find_sources(mesh, data, map_index, fraction=fraction).points
     tree = KDTree(mesh.points)
@@ -148,7 +160,7 @@ def earliest_sources(
     distance = np.linalg.norm(mesh.points[nodes] - data.positions[point], axis=1)
     arrival = np.full(len(mesh.points), np.inf)
     np.minimum.at(arrival, nodes, data.lat_ms[point] + distance / speed)
-    # the nearest node of each point belongs to it however coarse the mesh is
+    # the nearest node of each point is always excited, however coarse the mesh is
     np.minimum.at(arrival, tree.query(data.positions[early])[1], data.lat_ms[early])
     nodes = np.flatnonzero(np.isfinite(arrival))
     onset: Any = arrival[nodes]

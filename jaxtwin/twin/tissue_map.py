@@ -1,4 +1,4 @@
-"""theta -> conductivity: what the data are asked for."""
+"""Tissue maps: from theta to diffusivity, scar and anisotropy."""
 
 from abc import abstractmethod
 
@@ -18,14 +18,14 @@ Coefficients = dict[str, Float[Array, "..."]]
 KINDS = "field", "regions", "uniform"
 SCAR_SD, SCAR_LEVEL_SD = 1.5, 0.3  # of the field below the sigmoid of the scar, in whose units its bias is -3
 TENSOR_SD, TENSOR_LEVEL_SD = 1.0, 1.6  # of log(D_l/D_t) as a vector: 2.2 in the mean, speeds 3 to 1
-FAINT = 3.0  # minus the logit of the scar where there is none, at its softest: 5 %
+FAINT = 3.0  # minus the logit of the scar fraction in healthy tissue for the softest border: 5 %
 
 
 class AbstractTissueMap(eqx.Module):
-    """theta (a few unconstrained arrays, a priori independent standard normal) -> conductivity.
+    """A tissue map: theta (a few unconstrained arrays, a priori independent standard normal) -> diffusivity.
 
-    Whitened: the prior is exp(-|theta|^2/2) whatever is estimated, and a unit step means the same
-    everywhere, which is what an optimiser likes.
+    The parameters are whitened: the prior is exp(-|theta|^2/2) for every parameterisation, and a unit step
+    has the same meaning in every direction, which conditions the optimisation.
     """
 
     ceiling: eqx.AbstractVar[float]
@@ -33,22 +33,22 @@ class AbstractTissueMap(eqx.Module):
     @property
     @abstractmethod
     def bases(self) -> dict[str, Float[Array, "nodes _"]]:
-        """For each array of theta the basis that makes a field of it."""
+        """The basis that turns each array of theta into a field."""
 
     @abstractmethod
     def log_diffusivity(self, fields: dict[str, Float[Array, " nodes"]]) -> Float[Array, " nodes"]:
-        """log D along the fibres at the nodes, D in mm2/ms and never above `ceiling`, of the fields there."""
+        """log D along the fibres at the nodes, from the fields there; D in mm2/ms, at most `ceiling`."""
 
     @abstractmethod
     def scar(self, theta: Coefficients) -> Float[Array, " nodes"]:
-        """The scar field, 0 (none) to 1."""
+        """The scar fraction at the nodes, 0 to 1."""
 
     def mean(self) -> Coefficients:
-        """The middle of the prior: all zero."""
+        """The prior mean: all zero."""
         return {name: jnp.zeros(basis.shape[1], basis.dtype) for name, basis in self.bases.items()}
 
     def fields(self, theta: Coefficients) -> dict[str, Float[Array, " nodes"]]:
-        """What theta makes of the bases, at the nodes: all that is linear in it."""
+        """The fields at the nodes, linear in theta."""
         return {name: basis @ theta[name] for name, basis in self.bases.items()}
 
     def diffusivity(self, theta: Coefficients) -> Float[Array, " nodes"]:
@@ -59,38 +59,55 @@ class AbstractTissueMap(eqx.Module):
     def anisotropy(
         self, theta: Coefficients
     ) -> tuple[Float[Array, " nodes"] | float, Float[Array, " nodes"] | None]:
-        """Stretch and shear as in `turned_tensor`. Without a shear (None) the fibres are those of the mesh
+        """Stretch and shear as in `turned_tensor`. Without a shear (None) the fibres are those of the mesh,
         and the stretch is half the logarithm of D along over D across them."""
 
     def softened(self, share: float) -> "AbstractTissueMap":
-        """The same with borders of scar from so soft that its absence has a derivative (0) to its own (1)."""
+        """The same map with a softer scar border: at `share` 0 so soft that the absence of scar has a
+        derivative, at 1 unchanged."""
         return self
 
 
 def soft_clip(x: Float[Array, "..."], low: float, high: float) -> Float[Array, "..."]:
-    """x, bent smoothly at both ends so that it stays between them."""
+    """x, clipped smoothly to the interval from `low` to `high`."""
     return low + (jax.nn.softplus(4.0 * (x - low)) - jax.nn.softplus(4.0 * (x - high))) / 4.0
 
 
 class LogDiffusivity(AbstractTissueMap):
-    """log D = log D_0 + B z - depth sigmoid(sharpness scar), with z and the scar's own numbers in theta.
+    """Tissue map log D = log D_0 + B z - depth sigmoid(sharpness (bias + scar)), with z and the scar
+    coefficients in theta.
 
-    The columns of each basis (nodes, terms) carry their prior standard deviations: one constant column
-    makes one number, indicators make regions, Matern modes make a field. The scar is a bounded field that
-    lowers D by up to exp(-depth), 0 to 1 in between: an area, not a gradient. `scar_bias`: where the
-    sigmoid stands without scar, in the units of the basis: with a basis of standard deviation s a place is
-    scar with the chance that a normal number exceeds -bias/s. `sharpness` multiplies what the sigmoid is
-    taken of: it makes the border thinner.
+    The columns of each basis (nodes, terms) carry the prior standard deviations: a constant column gives one
+    value (`uniform`), indicators give regions (`per_region`), Matern modes give a field (`field`). The scar
+    fraction is bounded, 0 to 1, and lowers D by up to exp(-depth), so scars are areas with a border.
 
-    `reference`: D_0, mm2/ms. `floor`, `ceiling`: bounds of D, mm2/ms. The floor stands above the
-    conductivity at which a wave blocks on the mesh, where the derivative vanishes; the ceiling is what
-    the number of stages of the time step is chosen for.
+    **Arguments:**
 
-    `ratio`: D along over across the fibres, 1 or more. `ratio_basis`: of the logarithm of that ratio, where
-    it is estimated. `angle_basis`: of the shear, on surfaces: where the ratio is large, a standard deviation
-    of log(ratio) times that of the angle in radians corrects the fibres of the mesh; with a ratio of 1 and
-    both bases free, the map alone says where the fibres run. The mean of log D over all directions is what
-    B and the scar move.
+    - `basis`: B, (nodes, terms), of log D.
+    - `reference`: D_0, mm2/ms. `floor`, `ceiling`: bounds of D, mm2/ms. Choose the floor above the
+      diffusivity at which propagation blocks on the mesh, where the derivative vanishes; the ceiling
+      determines the number of stages of the time step.
+    - `scar_basis`: (nodes, terms), of the scar; None: no scar. `scar_depth`: depth. `scar_bias`: argument of
+      the sigmoid without scar, in the units of the basis: for a basis of standard deviation s, the prior
+      probability of scar at a node is that of a standard normal above -bias/s. `sharpness`: larger values
+      make the scar border thinner.
+    - `ratio`: D along over D across the fibres, at least 1. `ratio_basis`: of the logarithm of that ratio, if
+      it is estimated. `angle_basis`: of the shear, on surfaces. For a large ratio, a standard deviation of
+      log(ratio) times that of the angle in radians corrects the fibres of the mesh; with a ratio of 1 and
+      both bases free, only the map determines the fibre direction. B and the scar change the mean of log D
+      over all directions.
+
+    **Raises:** `InputError` unless 0 < floor < reference < ceiling and ratio >= 1.
+
+    **Example:**
+
+    ```python
+    modes = jt.matern_modes(mesh, correlation_length=15.0, count=100)
+    tissue_map = jt.LogDiffusivity(
+        jt.field(modes), reference=0.3, floor=0.02, ceiling=2.0, scar_basis=jt.field(modes, sd=1.5), ratio=4.0
+    )
+    d_mm2_per_ms = tissue_map.diffusivity(tissue_map.mean())  # (nodes,)
+    ```
     """
 
     basis: Float[Array, "nodes terms"]
@@ -127,7 +144,7 @@ class LogDiffusivity(AbstractTissueMap):
         return {name: basis for name, basis in bases.items() if basis is not None}
 
     def scar(self, theta: Coefficients) -> Float[Array, " nodes"]:
-        """The scar field, 0 (none) to 1."""
+        """The scar fraction at the nodes, 0 to 1."""
         if self.scar_basis is None:
             return jnp.zeros(self.basis.shape[0], self.basis.dtype)
         return self._share(self.scar_basis @ theta["scar"])
@@ -163,12 +180,13 @@ class LogDiffusivity(AbstractTissueMap):
 
 
 def uniform(nodes: int, sd: float = 1.0) -> Float[Array, "nodes 1"]:
-    """The basis of one number for the whole heart; `sd` of log D."""
+    """Basis of one value for the whole heart, (nodes, 1); `sd`: prior standard deviation of log D."""
     return jnp.full((nodes, 1), sd, float)
 
 
 def per_region(mesh: Mesh, sd: float = 1.0) -> Float[Array, "nodes regions"]:
-    """The basis of one number per region tag (ascending); a node on a border takes the mean of its cells."""
+    """Basis of one value per region tag (ascending), (nodes, regions); a node on a border takes the mean of
+    its cells."""
     tags, index = np.unique(mesh.regions, return_inverse=True)
     share = np.zeros((len(mesh.points), len(tags)))
     np.add.at(share, (mesh.cells.ravel(), np.repeat(index, mesh.corners)), 1.0)
@@ -176,7 +194,11 @@ def per_region(mesh: Mesh, sd: float = 1.0) -> Float[Array, "nodes regions"]:
 
 
 def field(modes: MaternModes, sd: float = 0.5, level_sd: float = 1.0) -> Float[Array, "nodes terms"]:
-    """The basis of a Matern field: a free level, `level_sd`, and variation around it, `sd`, both of log D."""
+    """Basis of a Matern field of log D, (nodes, terms): a level and smooth variation around it.
+
+    **Arguments:** `modes`: from `matern_modes`. `sd`: prior standard deviation of the variation. `level_sd`:
+    prior standard deviation of the level.
+    """
     level = jnp.full((modes.modes.shape[0], 1), level_sd, modes.modes.dtype)
     return jnp.concatenate([level, sd * modes.modes], axis=1)
 

@@ -1,4 +1,4 @@
-"""The forward model: a heart, its cells and pacing sites, and a tissue map, from theta to predicted maps."""
+"""The forward model: a heart, its cell model and pacing sites, and a tissue map to be estimated from maps."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -38,7 +38,7 @@ from .wave import Wave
 class Solved(eqx.Module):
     """One simulated beat.
 
-    - `activation`: (nodes,), ms from the origin of its stimulus, NaN where no wave comes.
+    - `activation`: (nodes,), ms from the origin of its stimulus, NaN where not activated.
     - `records`: of the further recorders. `result`: how the solve ended, see `Solution.result`.
     """
 
@@ -48,12 +48,12 @@ class Solved(eqx.Module):
 
     @property
     def diverged(self) -> Bool[Array, ""]:
-        """Whether the times mean nothing."""
+        """Whether the solve diverged and its times are invalid."""
         return self.result == Result.DIVERGED
 
 
 class Twin(eqx.Module):
-    """theta -> tissue -> waves -> predicted maps.
+    """The forward model: theta -> tissue -> waves -> predicted maps.
 
     **Arguments:**
 
@@ -61,11 +61,10 @@ class Twin(eqx.Module):
     - `cells`: the cell model at the prior mean. `cell_sd`: parameters of it to estimate, with the prior
       standard deviations of their logarithms.
     - `tissue_map`: theta -> diffusivity along the fibres (mm2/ms) and its anisotropy at the nodes.
-    - `beats`: one for each map: a stimulus, whose last pulse starts the wave that the map shows, or a `Beat`.
-    - `times`: the grid in time of every beat.
-    - `discrepancy`: (nodes, terms), basis of a field of activation times that each map may have in addition
-      to the model, with its prior standard deviation (ms) in it, so that model error is not absorbed into the
-      diffusivity; none where left out.
+    - `beats`: one for each map: a stimulus, whose last pulse starts the mapped wave, or a `Beat`.
+    - `times`: the time grid of every beat, ms.
+    - `discrepancy`: (nodes, terms), basis of the model-discrepancy field of each map, scaled by its prior
+      standard deviation (ms), so that model error is not absorbed into the diffusivity; None: no discrepancy.
     - `estimate_mesh_error`: whether the discretisation error of the mesh is estimated and its factor fitted.
     - `mass_scaling`, `consistent_mass`: see `Space`.
     - `stepper`, `adjoint`: how a solve is stepped and differentiated; where left out within 2 GB for the
@@ -129,8 +128,8 @@ class Twin(eqx.Module):
         self.adjoint = adjoint or Checkpointed(whole.memory / at_once(len(self.beats)))
         stepper = stepper or RungeKuttaChebyshev()
         if stepper.stages is None:
-            # a fit may go anywhere below the ceiling, with cells as fast as is likely: the step must be
-            # stable there
+            # a fit may reach any diffusivity below the ceiling, with cells as fast as is likely: the step
+            # must be stable there
             fastest = diffusion_tensor(self.fibres, tissue_map.ceiling)
             bound = spectral_bound(
                 Tissue(self.space, self.cells.fastest(real), fastest, self.beats[0].stimulus)
@@ -153,7 +152,7 @@ class Twin(eqx.Module):
     ) -> Float[Array, "some dim dim"]:
         """The diffusion tensor at theta in all cells of the mesh or in some, mm2/ms.
 
-        From nodes to cells as a mean of logarithms.
+        The value of a cell is the mean over its nodes of the logarithm.
         """
 
         def at_cells(values):
@@ -170,15 +169,15 @@ class Twin(eqx.Module):
         return turned_tensor(fibres, across, along, at_cells(stretch), at_cells(shear))
 
     def tissue(self, theta: Theta, stimulus: Stimulus) -> Tissue:
-        """The tissue at theta."""
+        """The tissue at theta, with a stimulus."""
         return Tissue(self.space, self.cells(theta["cells"]), self.diffusivity(theta), stimulus)
 
     def solve(self, theta: Theta, one: Beat, recorders: tuple[AbstractRecorder, ...] = ()) -> Solved:
-        """One beat at theta, and what further `recorders` have recorded of it."""
+        """Simulates one beat at theta, with further `recorders`."""
         return simulate_beat(self, self.tissue(theta, one.stimulus), one, recorders)
 
     def beat(self, what: int | Stimulus | Beat) -> Beat:
-        """The beat of a map by its index, or of a stimulus that was not mapped."""
+        """The beat of a map by its index, or of an unmapped stimulus."""
         if isinstance(what, Stimulus):
             return beat(self.mesh, what, self.space.mass.dtype)
         return what if isinstance(what, Beat) else self.beats[what]
@@ -186,9 +185,9 @@ class Twin(eqx.Module):
     def wave(
         self, theta: Theta, what: int | Stimulus = 0, activation: Float[Array, " nodes"] | None = None
     ) -> Wave:
-        """The simulated wave of a map, or of a stimulus that was not mapped, and its discretisation error.
+        """The simulated wave of a map or of an unmapped stimulus, and its discretisation error.
 
-        `activation`: its activation times, if already computed.
+        `activation`: (nodes,), its activation times, ms, if already computed.
         """
         one = self.beat(what)
         activation = solve(self, theta, one) if activation is None else activation
@@ -203,11 +202,13 @@ class Twin(eqx.Module):
     def predict(
         self, theta: Theta, what: int | Stimulus = 0, wave: Wave | None = None
     ) -> Float[Array, " nodes"]:
-        """What a map shows at the nodes, ms in its time reference, NaN where no wave comes.
+        """Predicts activation times at the nodes, (nodes,), ms, NaN where not activated.
 
-        `what`: the index of a map, or a stimulus that was not mapped, whose times count from the origin of
-        the stimulus. The simulated times with the estimated discretisation error; of a map also its offset
-        and its discrepancy. `wave`: if already computed.
+        For a map they are in its time reference and include its time offset and discrepancy; for an unmapped
+        stimulus they count from the origin of the stimulus. Both include the estimated discretisation error.
+
+        **Arguments:** `theta`: parameters, such as `found.theta`. `what`: the index of a map, or an unmapped
+        stimulus. `wave`: from `wave`, if already computed.
         """
         wave = self.wave(theta, what) if wave is None else wave
         of_map = None if isinstance(what, Stimulus) else what
@@ -226,14 +227,14 @@ class Twin(eqx.Module):
 
 @eqx.filter_jit
 def solve(twin: Twin, theta: Theta, one: Beat) -> Float[Array, " nodes"]:
-    """The activation times of `Twin.solve`, compiled."""
+    """Activation times of `Twin.solve`, compiled."""
     return twin.solve(theta, one).activation
 
 
 def simulate_beat(
     twin: Twin, tissue: Tissue, one: Beat, recorders: tuple[AbstractRecorder, ...] = ()
 ) -> Solved:
-    """One beat in a tissue, on the time grid and with the stepper of a twin; see `Twin.solve`."""
+    """Simulates one beat in a tissue with the time grid and stepper of a twin; see `Twin.solve`."""
     solution = simulate(
         tissue, twin.times, stepper=twin.stepper,
         recorders=(ActivationTimes(after=one.onset), *recorders), adjoint=twin.adjoint, throw=False,

@@ -1,4 +1,4 @@
-"""One simulated beat, and what the edges of the mesh may have done to it."""
+"""One simulated beat and its discretisation error."""
 
 import equinox as eqx
 from jaxtyping import Array, Float
@@ -9,8 +9,8 @@ from ..signals import NumericalError
 class Wave(eqx.Module):
     """One simulated beat.
 
-    - `activation`: when it came to the nodes, ms on the clock of its stimulus, NaN where it did not.
-    - `error`: what the edges of the mesh leave as error in that, estimated; None in a twin without it.
+    - `activation`: (nodes,), ms from the origin of its stimulus, NaN where not activated.
+    - `error`: estimated discretisation error; None in a twin that does not estimate it.
     """
 
     activation: Float[Array, " nodes"]

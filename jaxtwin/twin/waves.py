@@ -1,4 +1,4 @@
-"""The waves of all maps of a twin: what predictions and their uncertainty have in common."""
+"""The simulated waves of all maps of a twin."""
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -19,8 +19,8 @@ def simulated_waves(
 
 
 def diffusivity_error(twin: Twin, waves: tuple[Wave, ...]) -> Float[np.ndarray, " nodes"]:
-    """Standard deviation of log D at the nodes that the discretisation of the `waves` leaves; see
-    `MeshError.of_diffusivity`. 0 without waves or without a mesh error."""
+    """Standard deviation of log D at the nodes due to the discretisation error of the `waves`; see
+    `MeshError.of_diffusivity`. 0 without waves or without an estimated mesh error."""
     if twin.mesh_error is None or not waves:
         return np.zeros(twin.space.nodes)
     return twin.mesh_error.of_diffusivity(waves)
