@@ -1,4 +1,4 @@
-"""The heart as data: meshes with fibres and regions, read, made, mended and written."""
+"""The heart as data: meshes with fibres and regions, read, generated, repaired and written."""
 
 from .fibres import across_fibres
 from .generate import atrial_shell, cable, sheet, slab, ventricular_ellipsoid

@@ -1,4 +1,4 @@
-"""The arrays of a file that hold fibres and regions, known by the names that tools give them."""
+"""The arrays of a file that hold fibres and regions, recognised by the names that tools use."""
 
 import re
 from collections.abc import Iterable
@@ -31,10 +31,11 @@ REGION_NAMES += ("material", "materials", "materialid", "materialids", "label", 
 def find_fibres(
     point_data: Arrays, cell_data: Arrays, cells: Int[np.ndarray, "cells corners"]
 ) -> tuple[Float[np.ndarray, "cells 3"], str]:
-    """Axes of the cells from the array named most like fibres, on cells or on points, and a note on it.
+    """Axes of the cells from the array whose name matches fibres best, on cells or on points, and a note on
+    it.
 
-    Of several, one that points along x everywhere, a placeholder, comes last, and one on cells before one on
-    points. Vectors on points become those of cells as axes, f the same as -f: the first eigenvector of the
+    Among several, a placeholder that points along x everywhere comes last, and cell arrays come before point
+    arrays. Vectors on points become those of cells as axes, f equivalent to -f: the first eigenvector of the
     sum of f (x) f over the corners. Without any, all axes are (1, 0, 0).
     """
     found = [
@@ -57,7 +58,7 @@ def find_fibres(
 
 
 def find_regions(cell_data: Arrays, count: int) -> tuple[Int[np.ndarray, " cells"], str]:
-    """Tags of the cells from the array of whole numbers named most like regions, or 0, and a note."""
+    """Tags of the cells from the integer array whose name matches regions best, or 0, and a note."""
     whole = [name for name, array in cell_data.items() if _are_tags(array)]
     found = sorted(
         (name for name in whole if _plain(name) in REGION_NAMES), key=lambda n: REGION_NAMES.index(_plain(n))
@@ -96,7 +97,7 @@ def _are_tags(array: np.ndarray) -> bool:
 
 
 def _axes_of_cells(vectors, cells):
-    """The axis closest to those of the corners; zero where no corner has one."""
+    """The axis closest to those of the corners; zero if no corner has one."""
     size = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     known = np.isfinite(size) & (size > 0)
     unit = np.divide(vectors, size, out=np.zeros((len(vectors), 3)), where=known)

@@ -1,4 +1,4 @@
-"""Line elements that couple parts of the tissue, as the two layers of a bilayer model do."""
+"""Line elements that couple parts of the tissue, such as the two layers of a bilayer model."""
 
 import numpy as np
 from jaxtyping import Int
@@ -10,11 +10,11 @@ from .topology import components, edges_of_cells, unique_rows
 def refuse_couplings(
     nodes: int, cells: Int[np.ndarray, "cells corners"], lines: Int[np.ndarray, "segments 2"]
 ) -> None:
-    """Raises `InputError` for line elements through which the cells, triangles or tetrahedra, conduct.
+    """Raises `InputError` for line elements that conduct between the cells, triangles or tetrahedra.
 
-    These join two nodes of the cells that no edge joins, or they lead over nodes of their own from one part
-    of the tissue to another. Without them half of a heart would never be activated. Lines along edges, which
-    mark boundaries, and trees that hang on the tissue couple nothing.
+    They connect two nodes of the cells that no edge connects, or lead over nodes of their own from one part
+    of the tissue to another. Without them, half of a heart would never activate. Lines along edges, which
+    mark boundaries, and trees that end in the tissue couple nothing.
     """
     lines = np.sort(lines[lines[:, 0] != lines[:, 1]], axis=1)
     if not len(lines):

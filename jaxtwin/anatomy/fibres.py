@@ -1,4 +1,4 @@
-"""Fibres as files give them made into unit vectors within the tissue."""
+"""Fibres of a file as unit vectors within the tissue."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from .._results import InputError
 from .mesh import Mesh
 
-OUT_OF_PLANE = 20.0  # degrees: more is worth a note
+OUT_OF_PLANE = 20.0  # degrees, above which a note is given
 ZERO_LENGTH = 1e-6
 
 
@@ -17,11 +17,11 @@ def place_fibres(
 ) -> tuple[Float[np.ndarray, "cells dim"], tuple[str, ...]]:
     """Unit vectors along `axes`, in the tangent space of each cell, and notes on what was changed.
 
-    A surface cell takes the part of the axis within its plane, a segment its own direction. Where an
-    axis is zero or not finite the cell has no fibre: its vector is zero, and it conducts alike in all
-    directions (see `diffusion_tensor`). Where an axis is normal to the cell, the cell takes the main
-    direction of its neighbours: the first eigenvector of the sum of f (x) f over the cells that share a
-    node with it, because fibres are axes and f is the same as -f.
+    A surface cell takes the part of the axis within its plane, a segment its own direction. If an axis is
+    zero or not finite, the cell has no fibre: its vector is zero, and it is isotropic (see
+    `diffusion_tensor`). If an axis is normal to the cell, the cell takes the principal direction of its
+    neighbours: the first eigenvector of the sum of f (x) f over the cells that share a node with it, because
+    fibres are axes and f is equivalent to -f.
     """
     notes = []
     size = np.abs(axes).max(axis=1, keepdims=True)
@@ -58,10 +58,10 @@ def place_fibres(
 
 
 def across_fibres(mesh: Mesh) -> Float[np.ndarray, "cells dim"]:
-    """Unit vectors at right angles to the fibres within each triangle: the fibres turned to the left, as seen
-    from outside; zero where there is no fibre.
+    """Unit vectors perpendicular to the fibres within each triangle: the fibres rotated to the left, seen
+    from outside; zero without a fibre.
 
-    Raises `InputError` for cells that are not triangles, in which no direction across is singled out.
+    Raises `InputError` for cells that are not triangles, whose direction across is not unique.
     """
     if mesh.corners != 3:
         raise InputError(
@@ -81,12 +81,12 @@ def _tangent_frame(points, cells):
     if cells.shape[1] > points.shape[1]:
         return None
     span = points[cells[:, 1:]] - points[cells[:, :1]]
-    # Householder QR stays orthonormal where a cell is degenerate and has no plane of its own.
+    # Householder QR stays orthonormal if a cell is degenerate and has no plane.
     return np.linalg.qr(span.swapaxes(1, 2))[0]
 
 
 def _main_direction_nearby(fibres, cells, bad, nodes, frame):
-    near = np.isin(cells, cells[bad]).any(axis=1)  # cells without a fibre add nothing
+    near = np.isin(cells, cells[bad]).any(axis=1)  # cells without a fibre do not contribute
     spread = np.zeros((nodes, *fibres.shape[1:] * 2))
     np.add.at(spread, cells[near].T, np.einsum("ci,cj->cij", fibres[near], fibres[near]))
     frame = np.eye(fibres.shape[1])[None].repeat(bad.size, 0) if frame is None else frame[bad]

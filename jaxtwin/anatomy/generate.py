@@ -1,8 +1,8 @@
-"""Meshes without a mesher: cable, sheet, slab, an atrial shell and a ventricular ellipsoid.
+"""Synthetic meshes: cable, sheet, slab, an atrial shell and a ventricular ellipsoid.
 
-Each takes the wanted length of an edge in mm and returns a `Mesh` whose cells are all oriented alike, with
-positive length, area or volume. The two hearts are idealised: sizes are those of an adult, fibres follow one
-smooth rule.
+Each takes the wanted edge length in mm and returns a `Mesh` with consistently oriented cells of positive
+length, area or volume. The two hearts are idealised: sizes are those of an adult, fibres follow one smooth
+rule.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from .topology import boundary_facets, edges_of_cells, facets, unique_rows
 # Directions on the unit sphere (x left, y posterior, z superior) and half-angles of the openings, radians.
 _VEINS = np.array([[0.75, 0.12, 0.65], [0.72, 0.62, -0.05], [-0.75, 0.12, 0.65], [-0.72, 0.62, -0.05]])
 _VEIN_ANGLE, _MITRAL_ANGLE = 0.32, 0.75
-_RIM = 4.0  # mm, width of the tagged collar round each opening
+_RIM = 4.0  # mm, width of the tagged collar around each opening
 
 ATRIAL_REGIONS = {
     "body": 0,
@@ -28,7 +28,10 @@ VENTRICULAR_REGIONS = {"endocardium": 1, "midwall": 2, "epicardium": 3}
 
 
 def cable(length: float, edge: float) -> Mesh:
-    """Segments along a line from 0 to `length` mm, with one coordinate."""
+    """Generates a cable: segments along a line from 0 to `length` mm, with one coordinate.
+
+    **Example:** `jt.cable(20.0, 0.25)`
+    """
     (count,) = _divisions(edge, length=length)
     return Mesh(np.linspace(0.0, length, count + 1)[:, None], np.arange(count)[:, None] + [0, 1])
 
@@ -36,11 +39,14 @@ def cable(length: float, edge: float) -> Mesh:
 def sheet(
     width: float, height: float, edge: float, fibre_angle: float = 0.0, distortion: float = 0.0, seed: int = 0
 ) -> Mesh:
-    """Triangles in the plane rectangle (0, width) x (0, height) mm, diagonals alternating (union jack).
+    """Generates a sheet: triangles in the rectangle (0, width) x (0, height) mm, diagonals alternating (union
+    jack).
 
-    `edge` is the side of the squares that are halved. Fibres make `fibre_angle` (radians) with x.
-    `distortion` (0 to 0.2) moves each coordinate of each inner node at random by up to that fraction of the
-    side.
+    **Arguments:** `edge`: side of the squares that are halved, mm. `fibre_angle`: between fibres and x,
+    radians. `distortion`: 0 to 0.2, moves each coordinate of each inner node at random by up to that fraction
+    of the side. `seed`: of the distortion.
+
+    **Example:** `mesh = jt.sheet(20.0, 20.0, 0.5)`
     """
     nx, ny = _divisions(edge, width=width, height=height)
     index = np.arange((nx + 1) * (ny + 1)).reshape(nx + 1, ny + 1)
@@ -63,9 +69,12 @@ def slab(
     distortion: float = 0.0,
     seed: int = 0,
 ) -> Mesh:
-    """Tetrahedra in the box (0, lx) x (0, ly) x (0, lz) mm: six per cube, round one diagonal (Kuhn 1960).
+    """Generates a slab: tetrahedra in the box (0, lx) x (0, ly) x (0, lz) mm, six per cube around one
+    diagonal (Kuhn 1960).
 
     `fibre` need not have length 1. `distortion` as in `sheet`.
+
+    **Example:** `mesh = jt.slab(10.0, 5.0, 2.0, 0.5)`
     """
     shape = _divisions(edge, lx=lx, ly=ly, lz=lz)
     direction = np.asarray(fibre, np.float64)
@@ -77,22 +86,25 @@ def slab(
     step = np.array([index[1, 0, 0], index[0, 1, 0], index[0, 0, 1]])
     even, odd = [[0, 1, 2], [1, 2, 0], [2, 0, 1]], [[0, 2, 1], [2, 1, 0], [1, 0, 2]]
     paths = np.concatenate([np.zeros((6, 1), int), np.cumsum(step[even + odd], axis=1)], axis=1)
-    paths[3:, 2:] = paths[3:, :1:-1]  # odd permutations are mirror images: swap two corners
+    paths[3:, 2:] = paths[3:, :1:-1]  # odd permutations are mirror images, so two corners are swapped
     cells = (corner[:, None, None] + paths).reshape(-1, 4)
     points = _grid((lx, ly, lz), shape, distortion, seed)
     return Mesh(points, cells, np.tile(direction / length, (len(cells), 1)))
 
 
 def atrial_shell(edge: float = 1.5, semi_axes: tuple[float, float, float] = (24.0, 20.0, 18.0)) -> Mesh:
-    """Left atrium as a triangulated ellipsoid with four pulmonary veins and the mitral valve cut out.
+    """Generates a left atrium: a triangulated ellipsoid with four pulmonary veins and the mitral valve cut
+    out.
 
-    A geodesic sphere of the frequency that gives `edge` on average, opened inside cones, its rims moved on to
-    the cones and the rest relaxed, then stretched to `semi_axes` (mm; x left, y posterior, z superior).
-    Normals point outwards; regions are `ATRIAL_REGIONS`, collars of 4 mm round the openings.
+    A geodesic sphere of the frequency that gives `edge` on average is opened inside cones, its rims are moved
+    onto the cones and the rest is relaxed; it is then stretched to `semi_axes` (mm; x left, y posterior, z
+    superior). Normals point outwards; regions are `ATRIAL_REGIONS`, collars of 4 mm around the openings.
 
-    Fibres run round the mitral axis in the body and from left to right across the roof (as Bachmann's bundle
-    does), blended by the superior coordinate as lines without a head. Such a field has two singular points;
-    the rule puts them into the two superior veins, so that it is smooth on all of the shell.
+    Fibres run around the mitral axis in the body and from left to right across the roof (like Bachmann's
+    bundle), blended by the superior coordinate as undirected axes. Such a field has two singular points; the
+    rule places them in the two superior veins, so it is smooth on the whole shell.
+
+    **Example:** `mesh = jt.atrial_shell(2.0)`
     """
     axes = np.asarray(semi_axes, np.float64)
     if axes.shape != (3,) or not (np.isfinite(axes).all() and (axes > 0).all()):
@@ -129,15 +141,17 @@ def atrial_shell(edge: float = 1.5, semi_axes: tuple[float, float, float] = (24.
 def ventricular_ellipsoid(
     edge: float = 2.0, short: float = 25.0, long: float = 50.0, wall: float = 9.0, base: float = 12.0
 ) -> Mesh:
-    """Left ventricle as a thick-walled ellipsoid of tetrahedra, cut flat `base` mm above its centre.
+    """Generates a left ventricle: a thick-walled ellipsoid of tetrahedra, truncated `base` mm above its
+    centre.
 
     `short` and `long` are the outer semi-axes and `wall` the thickness, mm; the apex points to -z. Rings of
-    triangles round the apex, each with as many nodes as its circumference wants, are extruded through the
-    wall and the prisms are cut into three tetrahedra each, so that the apex is as well shaped as the rest.
+    triangles around the apex, each with a number of nodes proportional to its circumference, are extruded
+    through the wall and the prisms are cut into three tetrahedra each, so that the apex is as well shaped as
+    the rest.
 
-    The helix angle of the fibres falls linearly from +60 degrees at the endocardium to -60 at the epicardium
-    (Streeter et al. 1969, doi 10.1161/01.RES.24.3.339). Regions are `VENTRICULAR_REGIONS`, thirds of the
-    wall.
+    The helix angle of the fibres decreases linearly from +60 degrees at the endocardium to -60 at the
+    epicardium (Streeter et al. 1969, doi 10.1161/01.RES.24.3.339). Regions are `VENTRICULAR_REGIONS`, thirds
+    of the wall.
     """
     given = {"edge": edge, "short": short, "long": long, "wall": wall}
     for name, value in given.items():
@@ -161,7 +175,7 @@ def ventricular_ellipsoid(
     points = np.stack(
         [a * np.sin(theta) * np.cos(turn), a * np.sin(theta) * np.sin(turn), -c * np.cos(theta)], axis=2
     )
-    low = np.sort(triangles, axis=1)  # lower node first: neighbours then cut the side they share alike
+    low = np.sort(triangles, axis=1)  # lower node first: neighbours then cut their common side alike
     p = np.concatenate([low, low + count], axis=1)[:, [0, 1, 2, 5, 0, 1, 4, 5, 0, 3, 4, 5]].reshape(-1, 4)
     cells = (p + count * np.arange(layers)[:, None, None]).reshape(-1, 4)
     points = points.reshape(-1, 3)
@@ -214,7 +228,7 @@ def _grid(lengths, shape, distortion, seed):
 
 
 def _geodesic_sphere(frequency):
-    """Icosahedron with each edge cut into `frequency` parts, pushed on to the unit sphere."""
+    """Icosahedron with each edge divided into `frequency` parts, projected onto the unit sphere."""
     golden = (1 + np.sqrt(5)) / 2
     one, phi = [-1, 1], [-golden, golden]
     corner = np.array([np.roll([0, i, j], k) for k in range(3) for i in one for j in phi])
@@ -247,11 +261,11 @@ def _geodesic_sphere(frequency):
 
 
 def _open(points, cells, holes, angles, sweeps=30):
-    """Cut cones out of the unit sphere, put the rims on to them and relax what is left."""
+    """Cuts cones out of the unit sphere, moves the rims onto them and relaxes the rest."""
     centre = points[cells].mean(axis=1)
     centre /= np.linalg.norm(centre, axis=1)[:, None]
     cells = cells[(np.arccos(np.clip(centre @ holes.T, -1, 1)) > angles).all(axis=1)]
-    while True:  # a triangle with two open edges would be squeezed flat against the rim
+    while True:  # a triangle with two open edges would be flattened against the rim
         _, index = facets(cells)
         open_edges = (np.bincount(index.ravel())[index] == 1).sum(axis=1)
         if (open_edges < 2).all():
@@ -264,7 +278,7 @@ def _open(points, cells, holes, angles, sweeps=30):
     on_rim[rim] = True
     edges, _ = edges_of_cells(cells)
     links = np.concatenate([edges, edges[:, ::-1]])
-    links = np.concatenate([links[~on_rim[links[:, 0]]], rim, rim[:, ::-1]])  # a rim slides along itself only
+    links = np.concatenate([links[~on_rim[links[:, 0]]], rim, rim[:, ::-1]])  # rims move along themselves
     start, end = links.T
     hole = np.arccos(np.clip(points[on_rim] @ holes.T, -1, 1)) - angles
     hole = np.abs(hole).argmin(axis=1)
@@ -281,9 +295,9 @@ def _open(points, cells, holes, angles, sweeps=30):
 
 
 def _atrial_fibres(normal, height):
-    """Principal tangent of (1 - w) c c' + w r r', c round the mitral axis and r across the roof."""
+    """Principal tangent of (1 - w) c c' + w r r', c around the mitral axis and r across the roof."""
     around = np.cross((0, 0, 1), normal)
-    around[:, 1] += 1e-12  # at the very top any direction will do
+    around[:, 1] += 1e-12  # at the pole any direction is valid
     around /= np.linalg.norm(around, axis=1)[:, None]
     upward = np.cross(normal, around)
     roof = np.array([1.0, 0.0, 0.0]) - normal[:, :1] * normal
@@ -295,7 +309,7 @@ def _atrial_fibres(normal, height):
 
 
 def _rings(short, long, base, edge):
-    """Triangles of a cup in rings round the apex: depth 0 (apex) to 1 (base) and turn of its nodes."""
+    """Triangles of a cup in rings around the apex: depth 0 (apex) to 1 (base) and angle of its nodes."""
     theta = np.linspace(0, np.arccos(-base / long), 2001)
     arc = np.hypot(short * np.cos(theta), long * np.sin(theta))
     path = np.concatenate([[0.0], np.cumsum((arc[1:] + arc[:-1]) / 2 * np.diff(theta))])
@@ -323,7 +337,8 @@ def _rings(short, long, base, edge):
 
 
 def _helix(centre, inside, short, long, wall):
-    """Fibres at a fraction `inside` of the wall, turned by the helix angle out of the circumference."""
+    """Fibres at a fraction `inside` of the wall, rotated by the helix angle out of the circumferential
+    direction."""
     a, c = short - wall + inside * wall, long - wall + inside * wall
     radius = np.maximum(np.hypot(centre[:, 0], centre[:, 1]), 1e-12 * short)
     cos, sin = centre[:, 0] / radius, centre[:, 1] / radius

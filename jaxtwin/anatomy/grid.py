@@ -1,4 +1,4 @@
-"""Cells of any kind as files hold them, and the mesh of simplices made of them."""
+"""Cells of any kind as files contain them, and the simplex mesh made of them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,11 @@ MILLIMETRES = {"um": 1e-3, "mm": 1.0, "cm": 10.0, "m": 1000.0}
 
 @dataclass(frozen=True)
 class MeshFile:
-    """A mesh with all that its file said of it.
+    """A mesh with everything its file contains.
 
     - `mesh`: simplices of one kind, mm.
     - `point_data`: arrays with one row per node, by name.
-    - `cell_data`: arrays with one row per cell of `mesh`, by name, as the file gave them.
+    - `cell_data`: arrays with one row per cell of `mesh`, by name, as in the file.
     - `notes`: what was recognised, converted, replaced or dropped, one sentence each.
     - `sources`: the files that were read.
     """
@@ -81,7 +81,7 @@ class Grid:
         millimetres by the size of the bounding box. Fibres and regions are known by their names, see
         `find_fibres` and `find_regions`.
         """
-        # Damaged files hold any bit pattern: it is the checks that speak, not the arithmetic.
+        # Damaged files hold any bit pattern: the checks report them, not arithmetic warnings.
         with np.errstate(all="ignore"):
             cells, parent, split_notes = simplices(self.points, self.types, self.offsets, self.connectivity)
             Mesh(self.points, cells)  # refuses coordinates that are not finite
@@ -117,7 +117,7 @@ def to_millimetres(points: Float[np.ndarray, "nodes dim"], unit: str = "auto"):
             f"a mesh of {low:g} mm to {high:g} mm",
             f"Give the unit of the points (one of {', '.join(MILLIMETRES)}), or look for stray points",
         )
-    # Dividing by 1000 gives back the double that a writer multiplied by it, or its neighbour.
+    # Dividing by 1000 recovers the double that a writer multiplied by it, or its neighbour.
     scaled = points / 1000.0 if known == "um" else points * MILLIMETRES[known]
     return scaled, f"points taken as {known} (bounding box {size})" + (
         ", converted to mm" if known != "mm" else ""

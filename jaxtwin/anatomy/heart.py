@@ -1,4 +1,4 @@
-"""A heart from a file: read, repaired, refined and ordered, with all that was given at its nodes."""
+"""A heart from a file: read, repaired, refined and reordered, with its nodal data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ from .size import size_warnings
 
 @dataclass(frozen=True)
 class Heart:
-    """The mesh as it is computed on, and how it came about.
+    """A computational mesh and its origin.
 
-    - `origin`: (nodes,), the node of the file behind each node, or -1 for one that refinement has added.
-    - `point_data`: arrays of the file at the nodes, as floats. A node of the file keeps what the file says,
-      its number for "missing" included; an added node is interpolated, and NaN where a parent is missing.
+    - `origin`: (nodes,), the node of the file that each node is, or -1 for a node added by refinement.
+    - `point_data`: arrays of the file at the nodes, as floats. A node of the file keeps its value, including
+      a number for "missing"; an added node is interpolated, and NaN if a parent is missing.
     - `node_sets`: masks, (nodes,), of the vertex files by their names.
     - `notes`: what was recognised, converted, changed or dropped. `warnings`: what is probably wrong.
     - `sources`: the files of the mesh. `steps`: from the mesh of the file to this one, each with its `carry`.
@@ -40,13 +40,13 @@ class Heart:
     steps: tuple[Repaired | Refinement | Reordered, ...] = ()
 
     def carry(self, values: Float[np.ndarray, "file_nodes ..."]) -> Float[np.ndarray, "nodes ..."]:
-        """Values at the nodes of the file, NaN where missing, brought to those of the mesh."""
+        """Maps values at the nodes of the file, NaN if missing, to the nodes of the mesh."""
         for step in self.steps:
             values = step.carry(values)
         return values
 
     def carry_set(self, chosen: Bool[np.ndarray, " file_nodes"]) -> Bool[np.ndarray, " nodes"]:
-        """A set of nodes of the file as one of the mesh: with an added node where all its parents belong."""
+        """Maps a set of nodes of the file to the mesh; an added node is in it if all its parents are."""
         for step in self.steps:
             chosen = step.carry_set(chosen)
         return chosen
@@ -61,13 +61,27 @@ def read_heart(
     refine: int = 0,
     vertices: Mapping[str, str | Path] | None = None,
 ) -> Heart:
-    """Reads a mesh (see `read_mesh`), repairs it, halves its edges `refine` times and orders its nodes.
+    """Reads a mesh (see `read_mesh`), repairs it, halves its edges `refine` times and reorders its nodes for
+    the solver.
 
-    `unit`: of the points, "auto", "um", "mm", "cm" or "m". `keep`: which parts the repair keeps, see
-    `repair`. `vertices`: files of node indices (`.vtx`), by the names their sets get.
+    **Arguments:**
 
-    Raises `InputError` for files that are missing or damaged, for sizes that no heart has, for parts that do
-    not touch, and for indices of which the mesh has no node.
+    - `unit`: of the points, "auto", "um", "mm", "cm" or "m".
+    - `repair`: whether to repair. `keep`: which components the repair keeps, see `repair`.
+    - `refine`: number of uniform refinements.
+    - `vertices`: files of node indices (`.vtx`), by the names of their sets.
+
+    **Returns:** a `Heart`.
+
+    **Raises:** `InputError` for files that are missing or damaged, sizes that no heart has, parts that do not
+    touch, and indices beyond the nodes of the mesh.
+
+    **Example:**
+
+    ```python
+    heart = jt.read_heart("case/heart.vtu", refine=1)
+    mesh = heart.mesh
+    ```
     """
     path = Path(path)
     file = read_mesh(path, unit)

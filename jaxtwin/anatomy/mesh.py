@@ -12,16 +12,18 @@ CHUNK = 1 << 15  # cells
 class Mesh(eqx.Module):
     """Simplices of one kind: segments, triangles in 2-D or 3-D, or tetrahedra.
 
-    Host data in float64 (numpy): geometry is not differentiated and must not lose digits when the
-    solver runs in float32.
+    Host data in float64 (numpy): geometry is not differentiated and must not lose digits when the solver runs
+    in float32.
 
     - `points`: (nodes, dim), mm.
     - `cells`: (cells, corners), indices of nodes from 0.
-    - `fibres`: (cells, dim), unit vectors, or zero where a cell has no fibre and is isotropic.
+    - `fibres`: (cells, dim), unit vectors, or zero for an isotropic cell without a fibre.
     - `regions`: (cells,), integer tags.
 
-    Raises `InputError` for coordinates that are not finite, cells that point outside the nodes, and
-    fibres that are neither unit vectors nor zero.
+    **Raises:** `InputError` for coordinates that are not finite, cell indices out of range, and fibres that
+    are neither unit vectors nor zero.
+
+    **Example:** `jt.Mesh(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), np.array([[0, 1, 2]]))`
     """
 
     points: Float[np.ndarray, "nodes dim"]
@@ -86,14 +88,14 @@ class Mesh(eqx.Module):
     def edges(self) -> Int[np.ndarray, "edges 2"]:
         """Undirected edges, each once, lower node first."""
         # sorted, because the hash table of `np.unique` is ten times slower on keys that repeat this often; by
-        # merging, because cells of meshes stand in runs
+        # merging, because mesh cells are partly sorted
         keys = np.sort(self.edge_keys, kind="stable")
         keys = keys[np.r_[True, keys[1:] != keys[:-1]]]
         return np.stack(np.divmod(keys, len(self.points)), axis=1)
 
     @property
     def edge_keys(self) -> Int[np.ndarray, " pairs"]:
-        """A number for each pair of corners of each cell, one for each edge, ascending as `edges` do."""
+        """One number per edge for each pair of corners of each cell, in the ascending order of `edges`."""
         a, b = np.triu_indices(self.corners, 1)
         one, two = self.cells[:, a].ravel(), self.cells[:, b].ravel()
         return np.minimum(one, two).astype(np.int64) * len(self.points) + np.maximum(one, two)
@@ -108,7 +110,7 @@ class Mesh(eqx.Module):
     def measures(self) -> Float[np.ndarray, " cells"]:
         """Length (mm), area (mm2) or volume (mm3) of each cell, never negative."""
         measures = np.empty(len(self.cells))
-        # in chunks that fit the cache: fresh memory for whole arrays costs more than the arithmetic
+        # in chunks that fit the cache: allocating whole arrays costs more than the arithmetic
         for start in range(0, len(measures), CHUNK):
             piece = slice(start, start + CHUNK)
             corner = [self.points[c] for c in self.cells[piece].T]

@@ -1,4 +1,4 @@
-"""Mesh files of any known format: one verb to read and one to write."""
+"""Mesh files of any supported format: reading and writing."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ from .simplices import LINE, POLYGON, TETRAHEDRON, TRIANGLE
 from .vtk_legacy import read_vtk_legacy
 from .vtk_xml import read_vtk_xml, write_vtu
 
-meshio: Any = lazy_loader.load("meshio")  # slow to import, and needed for foreign formats only
+meshio: Any = lazy_loader.load("meshio")  # slow to import, and only needed for other formats
 
 # Other readers of meshio 5.3.5 (ANSYS, OFF, Tecplot, TetGen, WKT) never end on files that were cut short.
 MESHIO_NAMES = {
@@ -34,16 +34,21 @@ MESHIO_NAMES |= {".xdmf": "xdmf", ".med": "med"}
 MESHIO_TYPES = {"vertex": 1, "line": LINE, "triangle": TRIANGLE, "polygon": POLYGON, "tetra": TETRAHEDRON}
 MESHIO_TYPES |= {"quad": 9, "hexahedron": 12, "wedge": 13, "pyramid": 14}
 MESHIO_TYPES |= {"line3": 21, "triangle6": 22, "quad8": 23, "tetra10": 24, "quad9": 28}
-OTHER_TYPES = (2, 35, 34, 25)  # of dimension 0 to 3, none of them a kind that is split
+OTHER_TYPES = (2, 35, 34, 25)  # of dimension 0 to 3, for cells that are not split
 
 
 def read_mesh(path: str | Path, unit: str = "auto") -> MeshFile:
-    """The mesh of a file: openCARP (one of its files or their stem), legacy VTK, `.vtu`, `.vtp`, and
-    through meshio Gmsh, STL, PLY, OBJ, Medit, Abaqus, XDMF and MED.
+    """Reads a mesh file: openCARP (one of its files or their stem), legacy VTK, `.vtu`, `.vtp`, and through
+    meshio Gmsh, STL, PLY, OBJ, Medit, Abaqus, XDMF and MED.
 
-    `unit` is the unit of the points, "um", "mm", "cm" or "m"; "auto" tells micrometres from millimetres
-    by the size of the bounding box. Raises `InputError` for files that are missing, damaged, of an
-    unknown format, or without simplices.
+    **Arguments:** `unit`: of the points, "um", "mm", "cm" or "m"; "auto" distinguishes micrometres from
+    millimetres by the size of the bounding box.
+
+    **Returns:** a `MeshFile`: the mesh in mm, its arrays, and notes.
+
+    **Raises:** `InputError` for files that are missing, damaged, of an unknown format, or without simplices.
+
+    **Example:** `mesh = jt.read_mesh("case/heart.vtu").mesh`
     """
     path = Path(path)
     if path.suffix in SUFFIXES or (not path.is_file() and path.with_name(path.name + ".pts").is_file()):
@@ -64,10 +69,14 @@ def write_mesh(
     point_data: dict[str, np.ndarray] | None = None,
     cell_data: dict[str, np.ndarray] | None = None,
 ) -> None:
-    """Writes a mesh as `.vtu`, or as openCARP files where `path` is a stem or ends in `.pts`.
+    """Writes a mesh as `.vtu`, or as openCARP files if `path` is a stem or ends in `.pts`.
 
-    openCARP files hold no arrays besides "sheets" (the second axes), fibres and regions. Raises
-    `InputError` for other endings, and for arrays that the format cannot hold.
+    **Arguments:** `point_data`, `cell_data`: arrays by name, with one row per node or cell. openCARP files
+    hold only fibres, regions and the cell array "sheets" (the second axes).
+
+    **Raises:** `InputError` for other endings, and for arrays that the format cannot hold.
+
+    **Example:** `jt.write_mesh("heart.vtu", mesh, point_data={"lat_ms": lat_ms})`
     """
     path = Path(path)
     if path.suffix == ".vtu":
@@ -90,7 +99,7 @@ def write_mesh(
 
 def _read_with_meshio(path: Path, unit: str) -> MeshFile:
     name = MESHIO_NAMES.get(path.suffix.lower())
-    # Its reader of PLY waits for this word for ever.
+    # Its PLY reader never returns without this word.
     if name is None or (name == "ply" and b"end_header" not in read_bytes(path, 100_000)):
         raise _unknown(path, "not in a known format")
     said = io.StringIO()
@@ -98,7 +107,7 @@ def _read_with_meshio(path: Path, unit: str) -> MeshFile:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = meshio.read(path, name)
-    # Its readers raise whatever their parsing runs into, and leave by sys.exit for unknown formats.
+    # Its readers raise arbitrary exceptions, and call sys.exit for unknown formats.
     except (Exception, SystemExit) as error:
         raise _unknown(path, " ".join(f"{said.getvalue() or error}".split())[:300]) from error
     points = np.asarray(found.points, np.float64)
@@ -128,7 +137,8 @@ def _unknown(path: Path, reason: str) -> InputError:
 
 
 def _layout(block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Types, counts and nodes of a block of cells; polyhedra, refused anyway, without their nodes."""
+    """Types, counts and nodes of a block of cells; polyhedra, which are rejected later, without their
+    nodes."""
     rows = np.zeros((len(block.data), 0), np.int64) if block.type.startswith("polyhedron") else block.data
     kinds = np.full(len(rows), MESHIO_TYPES.get(block.type, OTHER_TYPES[block.dim]))
     return kinds, np.full(len(rows), rows.shape[1]), rows.ravel().astype(np.int64)

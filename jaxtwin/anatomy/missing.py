@@ -1,17 +1,17 @@
-"""Missing values in the arrays of a file: NaN and the numbers that stand for it."""
+"""Missing values in the arrays of a file: NaN and the numbers that encode it."""
 
 import numpy as np
 from jaxtyping import Bool, Shaped
 
-SENTINEL = 9000.0  # the least size of a number for "missing": CARTO writes -10000, or that less its reference
+SENTINEL = 9000.0  # smallest size of a number for "missing": CARTO writes -10000, or that minus its reference
 
 
 def missing(values: Shaped[np.ndarray, " *shape"]) -> Bool[np.ndarray, " *shape"]:
-    """Where an array holds no value that was measured or computed, and nothing may be interpolated.
+    """Mask of the entries of an array that are missing and must not be interpolated.
 
-    These are what is not finite; numbers of 9000 and more, of either sign, that lie apart from all others by
-    more than the others span; and -1 in an array of one column that has no other negative number, with which
-    solvers mark nodes that were not activated.
+    These are non-finite values; numbers of magnitude 9000 and more that are farther from all others than the
+    range of the others; and -1 in an array of one column without any other negative number, with which
+    solvers mark non-activated nodes.
     """
     known = np.isfinite(values)
     size = np.abs(np.where(known, values, 0.0))

@@ -24,12 +24,12 @@ NEWLINE = 10
 
 
 def read_opencarp(path: str | Path, unit: str = "auto") -> MeshFile:
-    """The mesh of `STEM.pts`, `STEM.elem` and, where it exists, `STEM.lon`.
+    """Reads the mesh of `STEM.pts`, `STEM.elem` and, if it exists, `STEM.lon`.
 
-    `path` is one of the three or the stem. `unit` is that of the points: "auto" tells micrometres
-    from millimetres by the bounding box. A second axis in the `.lon` file is kept as cell array
-    "sheets". Raises `InputError`, with file and line, for files that are cut short, damaged or do
-    not belong together.
+    `path` is one of the three or the stem. `unit` is that of the points: "auto" distinguishes micrometres
+    from millimetres by the bounding box. A second axis in the `.lon` file is kept as cell array "sheets".
+
+    Raises `InputError`, with file and line, for files that are truncated, damaged or do not belong together.
     """
     stem = _stem(path)
     points_path, cells_path, fibres_path = (stem.with_name(stem.name + suffix) for suffix in SUFFIXES)
@@ -68,10 +68,11 @@ def write_opencarp(path: str | Path, mesh: Mesh, sheets: Float[np.ndarray, "cell
 
 
 def read_vtx(path: str | Path, nodes: int | None = None) -> Int[np.ndarray, " vertices"]:
-    """Indices of nodes, from 0, of a `.vtx` file: a count, perhaps `intra` or `extra`, and the indices.
+    """Reads node indices, from 0, from a `.vtx` file: a count, optionally `intra` or `extra`, and the
+    indices.
 
-    `nodes` is the number of nodes of the mesh, where it is at hand. Raises `InputError`, with file and line,
-    for files that are damaged and for an index of which the mesh has no node.
+    `nodes` is the number of nodes of the mesh, if known. Raises `InputError`, with file and line, for files
+    that are damaged and for an index beyond the nodes of the mesh.
     """
     rows = _Rows.read(path)
     count = rows.announced()
@@ -129,7 +130,7 @@ def _write_table(path: Path, header: str, lead: str, table: np.ndarray, form: st
 
 @dataclass(frozen=True)
 class _Rows:
-    """The lines of a text file that are not empty, as positions in its bytes."""
+    """The non-empty lines of a text file, as positions in its bytes."""
 
     path: Path
     text: bytes
@@ -179,7 +180,7 @@ class _Rows:
         return self.numbers(self.text, dtype).reshape(-1, columns)
 
     def numbers(self, text: bytes, dtype: type) -> np.ndarray:
-        """The numbers of all rows in a row, from `text` or a version of it with the same positions."""
+        """The numbers of all rows as a flat array, from `text` or a version of it with the same positions."""
         if not len(self.starts):
             return np.zeros(0, dtype)
         flat = parse_numbers(text[self.starts[0] :], dtype)
@@ -217,7 +218,7 @@ def _read_cells(path: Path):
         raise rows.refusal(
             bad, f"an element of type {name!r}, which is none of Ln, Tr, Qd and Tt (split it first)"
         )
-    spare = rows.counts - 1 - corners  # the tag, which a file may leave out
+    spare = rows.counts - 1 - corners  # the tag, which is optional
     if (spare.size and not (spare == spare[0]).all()) or not np.isin(spare, (0, 1)).all():
         bad = int(np.argmax((spare != spare[0]) | (spare < 0) | (spare > 1)))
         raise rows.refusal(
@@ -236,7 +237,7 @@ def _read_cells(path: Path):
 
 
 def _read_axes(path: Path, cells: int):
-    """Arrays "fibres" and perhaps "sheets" of a `.lon` file, and notes."""
+    """Arrays "fibres" and optionally "sheets" of a `.lon` file, and notes."""
     rows = _Rows.read(path)
     notes = ()
     first = rows.words(0)

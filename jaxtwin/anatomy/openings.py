@@ -1,4 +1,4 @@
-"""Openings of a surface: the rings round them, and cutting new ones."""
+"""Openings of a surface: their rings, and cutting new ones."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ from .topology import facets, reversed_cells
 
 @dataclass(frozen=True)
 class Opening:
-    """A closed ring of nodes round an opening, each node once.
+    """A closed ring of nodes around an opening, each node once.
 
-    - `nodes`: (ring,), anticlockwise for who looks at the chamber from outside.
+    - `nodes`: (ring,), anticlockwise, seen from outside the chamber.
     - `perimeter_mm`: length of the ring. `centre`: (dim,), its centre of mass, mm.
     - `normal`: (dim,), unit vector of its mean plane, out of the chamber; zero for a ring without area, and
       for a surface in the plane.
@@ -31,7 +31,7 @@ class Opening:
 
 
 class Cut(eqx.Module):
-    """What is left of a mesh and where it comes from.
+    """The rest of a cut mesh and its origin.
 
     - `origin`: (nodes,), the old node of each new one. `cells`: (cells,), the old cell of each new one.
     """
@@ -41,15 +41,15 @@ class Cut(eqx.Module):
     cells: Int[np.ndarray, " cells"]
 
     def carry(self, values: Shaped[np.ndarray, "old_nodes ..."]) -> Shaped[np.ndarray, "nodes ..."]:
-        """Values at the nodes that are left."""
+        """Values at the remaining nodes."""
         return values[self.origin]
 
 
 def openings(mesh: Mesh) -> tuple[Opening, ...]:
-    """The rings of open edges of a surface of triangles, the longest first; none for a closed surface.
+    """Finds the rings of open edges of a triangle surface, the longest first; none for a closed surface.
 
-    Raises `InputError` for other meshes, and where the open edges do not close to rings: with a one-sided
-    surface, or edges of more than two triangles on the rim.
+    Raises `InputError` for other meshes, and if the open edges do not form rings: a one-sided surface, or
+    edges of more than two triangles on the rim.
     """
     cells = _triangles(mesh).copy()
     turned, orientable = reversed_cells(cells)
@@ -59,20 +59,19 @@ def openings(mesh: Mesh) -> tuple[Opening, ...]:
     edges, index = facets(cells)
     single = np.bincount(index.ravel(), minlength=len(edges))[index] == 1
     owner, side = np.nonzero(single)
-    # Against the direction of the triangle: as a lid would run, and so its normal points as theirs do.
+    # Opposite to the triangle, as the orientation of a lid, so that its normal agrees with theirs.
     start, end = cells[owner, (side + 2) % 3], cells[owner, (side + 1) % 3]
     rings = _rings(start, end)
     outward = _outward(mesh.points, cells, rings)
     found = [_measured(mesh.points, ring if outward >= 0 else ring[::-1]) for ring in rings]
-    # rounded, so that rings of the same length keep one order however the cells are turned
+    # rounded, so that rings of equal length have one order, independent of cell rotation
     return tuple(sorted(found, key=lambda each: (-round(each.perimeter_mm, 6), each.nodes.min())))
 
 
 def cut(mesh: Mesh, out: Bool[np.ndarray, " cells"], *, largest: bool = True) -> Cut:
-    """The mesh without the cells marked `out`, and of what is left the `largest` part, by measure.
+    """Removes the cells marked `out`, and keeps the `largest` remaining component, by measure.
 
-    Parts hang together by the facets of their cells, not by a single node. Raises `InputError` where nothing
-    is left.
+    Components are connected by facets of cells, not by single nodes. Raises `InputError` if nothing remains.
     """
     if len(out) != len(mesh.cells):
         raise InputError(
@@ -94,11 +93,11 @@ def cut(mesh: Mesh, out: Bool[np.ndarray, " cells"], *, largest: bool = True) ->
 
 
 def cut_at(mesh: Mesh, centre: Float[np.ndarray, " dim"], radius_mm: float) -> Cut:
-    """The mesh with a round hole: without the cells whose centre lies within `radius_mm` of `centre`.
+    """Cuts a round hole: removes the cells whose centre lies within `radius_mm` of `centre`.
 
-    Only those go that hang together with the cell nearest to `centre`, so that a wall behind it stays. The
-    rim follows the edges of the mesh; refine before for a smoother one. Raises `InputError` where no cell is
-    in reach, and where nothing is left.
+    Only cells connected with the cell nearest to `centre` are removed, so an opposite wall is kept. The rim
+    follows the edges of the mesh; refine first for a smoother one. Raises `InputError` if no cell is within
+    the radius, and if nothing remains.
     """
     centre = np.asarray(centre, np.float64)
     if centre.shape != (mesh.dim,) or not np.isfinite(centre).all():
@@ -130,7 +129,7 @@ def _triangles(mesh):
 
 
 def _parts(cells):
-    """Label of the part that each cell belongs to, by way of common facets."""
+    """Label of the component of each cell, connected by facets."""
     unique, index = facets(cells)
     owner = np.repeat(np.arange(len(cells)), cells.shape[1])
     size = len(cells) + len(unique)
@@ -140,8 +139,8 @@ def _parts(cells):
 
 
 def _rings(start, end):
-    """Nodes of the rings that the open edges start -> end form, each node once in a ring: where openings
-    touch in a node, each has a ring of its own."""
+    """Nodes of the rings formed by the open edges start -> end, each node once per ring; openings that touch
+    at a node have separate rings."""
     if not np.array_equal(np.sort(start), np.sort(end)):
         raise _torn("open edges that end at a node")
     onward = {}
@@ -166,7 +165,7 @@ def _rings(start, end):
 
 
 def _outward(points, cells, rings):
-    """Volume within the surface, closed by lids; its sign tells whether the triangles look outwards."""
+    """Volume enclosed by the surface and its lids; it is positive if the triangles are oriented outwards."""
     if points.shape[1] != 3:
         return 1.0
     centre = points[cells].mean(axis=(0, 1))

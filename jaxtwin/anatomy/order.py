@@ -10,26 +10,31 @@ from .mesh import Mesh
 
 
 class Reordered(eqx.Module):
-    """The same mesh with its nodes in another order; `origin` (nodes,) is the old index of each node."""
+    """The same mesh with its nodes reordered; `origin`: (nodes,), the old index of each node."""
 
     mesh: Mesh
     origin: Int[np.ndarray, " nodes"]
 
     def carry(self, values: Shaped[np.ndarray, "nodes ..."]) -> Shaped[np.ndarray, "nodes ..."]:
-        """Values in the order of the nodes."""
+        """Maps nodal values to the new order."""
         return values[self.origin]
 
     def carry_set(self, chosen: Bool[np.ndarray, " nodes"]) -> Bool[np.ndarray, " nodes"]:
-        """A set of nodes in their order."""
+        """Maps a set of nodes to the new order."""
         return chosen[self.origin]
 
 
 def reorder(mesh: Mesh) -> Reordered:
-    """Numbers nodes by falling number of neighbours, and neighbours close together within one number.
+    """Reorders the nodes of a mesh for fast sparse products: by decreasing number of neighbours, then by
+    proximity.
 
-    The solver keeps the neighbours of all nodes in tables as wide as the widest row. With nodes of many
-    neighbours first, it can cut the table into a few that are each no wider than needed; reverse
-    Cuthill-McKee order within each keeps memory accesses close.
+    The solver keeps the neighbours of all nodes in tables as wide as the widest row. With the nodes of many
+    neighbours first, the table can be cut into a few that are no wider than needed; reverse Cuthill-McKee
+    order within each keeps memory accesses local.
+
+    **Returns:** a `Reordered`, whose `carry` maps nodal values.
+
+    **Example:** `mesh = jt.reorder(jt.atrial_shell(2.0)).mesh`
     """
     edges, nodes = mesh.edges, len(mesh.points)
     degree = np.bincount(edges.ravel(), minlength=nodes)

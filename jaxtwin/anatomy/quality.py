@@ -1,4 +1,4 @@
-"""Shape of cells: how far from equilateral, how thin, and what that costs an explicit time step."""
+"""Cell shapes: quality, altitudes, and their cost for an explicit time step."""
 
 from math import factorial
 
@@ -26,7 +26,7 @@ def measures(
 def altitudes(
     points: Float[np.ndarray, "nodes dim"], cells: Int[np.ndarray, "cells corners"]
 ) -> Float[np.ndarray, "cells corners"]:
-    """Distance of each corner from the facet opposite, mm: 1/|grad phi_i| of its P1 function."""
+    """Distance of each corner from the opposite facet, mm: 1/|grad phi_i| of its P1 function."""
     corners = cells.shape[1]
     opposite = np.array([[j for j in range(corners) if j != i] for i in range(corners)])
     base = measures(points, cells[:, opposite])
@@ -46,7 +46,7 @@ def quality(mesh: Mesh) -> Float[np.ndarray, " cells"]:
 def shape_quality(
     points: Float[np.ndarray, "nodes dim"], cells: Int[np.ndarray, "cells corners"]
 ) -> Float[np.ndarray, " cells"]:
-    """`quality` of bare arrays."""
+    """`quality` of plain arrays."""
     size, corners = measures(points, cells), cells.shape[1]
     a, b = np.triu_indices(corners, 1)
     squares = ((points[cells[:, a]] - points[cells[:, b]]) ** 2).sum(axis=(1, 2))
@@ -57,11 +57,11 @@ def shape_quality(
 
 
 def stiffness_bound(mesh: Mesh) -> Float[np.ndarray, " nodes"]:
-    """2 K_ii / m_i of isotropic P1 diffusion with lumped mass, per unit of D: 1/mm2.
+    """2 K_ii / m_i of isotropic P1 diffusion with lumped mass, per unit of D: (nodes,), 1/mm2.
 
     The largest value times D bounds the fastest rate of the semi-discrete system on meshes without obtuse
-    angles (Gershgorin) and is a good measure of it on others; forward Euler wants dt < 2 / (D max). Nodes
-    without a cell have 0, nodes of a cell without area infinity.
+    angles (Gershgorin) and approximates it on others; forward Euler requires dt < 2 / (D max). It is 0 for
+    nodes without a cell and infinite for nodes of a cell without area.
     """
     return nodal_stiffness(mesh.points, mesh.cells)
 
@@ -69,7 +69,7 @@ def stiffness_bound(mesh: Mesh) -> Float[np.ndarray, " nodes"]:
 def nodal_stiffness(
     points: Float[np.ndarray, "nodes dim"], cells: Int[np.ndarray, "cells corners"]
 ) -> Float[np.ndarray, " nodes"]:
-    """`stiffness_bound` of bare arrays."""
+    """`stiffness_bound` of plain arrays."""
     size, height = measures(points, cells)[:, None], altitudes(points, cells)
     with np.errstate(divide="ignore", invalid="ignore"):
         stiffness = np.where(height > 0, size / height**2, np.inf)

@@ -12,15 +12,15 @@ from .topology import edges_of_cells
 _SEGMENT = np.array([[0, 2], [2, 1]])
 _TRIANGLE = np.array([[0, 3, 4], [3, 1, 5], [4, 5, 2], [3, 5, 4]])
 _TETRAHEDRON = np.array([[0, 4, 5, 6], [4, 1, 7, 8], [5, 7, 2, 9], [6, 8, 9, 3]])
-_DIAGONALS = np.array([[4, 9], [5, 8], [6, 7]])  # of the octahedron left in the middle
-_RINGS = np.array([[6, 8, 7, 5], [7, 9, 6, 4], [4, 5, 9, 8]])  # the other four midpoints, round each diagonal
+_DIAGONALS = np.array([[4, 9], [5, 8], [6, 7]])  # of the central octahedron
+_RINGS = np.array([[6, 8, 7, 5], [7, 9, 6, 4], [4, 5, 9, 8]])  # the other four midpoints around each diagonal
 
 
 class Refinement(eqx.Module):
-    """A refined mesh and where its nodes come from.
+    """A refined mesh and the origin of its nodes.
 
     - `mesh`: the fine mesh; the coarse nodes come first and keep their indices.
-    - `parents`: (nodes, 2), the two coarse nodes in whose middle a fine node lies; (i, i) for coarse node i.
+    - `parents`: (nodes, 2), the two coarse nodes whose midpoint a fine node is; (i, i) for coarse node i.
     - `cells`: (cells,), the coarse cell of each fine cell.
     """
 
@@ -29,9 +29,9 @@ class Refinement(eqx.Module):
     cells: Int[np.ndarray, " cells"]
 
     def carry(self, values: Float[np.ndarray, "coarse ..."]) -> Float[np.ndarray, "nodes ..."]:
-        """Values at coarse nodes, linearly interpolated to the fine ones; exact for linear fields.
+        """Interpolates values at coarse nodes linearly to the fine ones; exact for linear fields.
 
-        A fine node is NaN where a parent is: no value is made from a missing one.
+        A fine node is NaN if a parent is: no value is derived from a missing one.
         """
         return values[self.parents].mean(axis=1)
 
@@ -42,17 +42,19 @@ class Refinement(eqx.Module):
 
     @property
     def origin(self) -> Int[np.ndarray, " nodes"]:
-        """The coarse node that each node was, -1 for one that was added."""
+        """The coarse node that each node is, -1 for an added one."""
         one, other = self.parents.T
         return np.where(one == other, one, -1)
 
 
 def refine_with_map(mesh: Mesh) -> Refinement:
-    """Halve every edge once: segments into 2, triangles into 4, tetrahedra into 8.
+    """Refines a mesh once by halving every edge: segments into 2, triangles into 4, tetrahedra into 8.
 
-    The octahedron in the middle of a tetrahedron is cut along its shortest diagonal, which keeps shapes from
-    degrading under repetition (Bey 1995, doi 10.1007/BF02238487). Fibres and regions are inherited,
+    The central octahedron of a tetrahedron is cut along its shortest diagonal, which keeps the shapes from
+    degrading in repeated refinement (Bey 1995, doi 10.1007/BF02238487). Fibres and regions are inherited,
     orientation is kept.
+
+    **Returns:** a `Refinement`.
     """
     edges, of_cell = edges_of_cells(mesh.cells)
     nodes = len(mesh.points)
@@ -69,16 +71,20 @@ def refine_with_map(mesh: Mesh) -> Refinement:
 def halves(
     points: Float[np.ndarray, "nodes dim"], local: Int[np.ndarray, "cells local"]
 ) -> Int[np.ndarray, "cells pieces corners"]:
-    """The 2 segments, 4 triangles or 8 tetrahedra of each cell. `local`: nodes at the corners, then in the
-    middle of the edges 01 02 .. 12 ..
-    """
+    """The 2 segments, 4 triangles or 8 tetrahedra of each cell. `local`: nodes at the corners, then at the
+    midpoints of the edges 01 02 .. 12 .."""
     if local.shape[1] == 10:
         return np.concatenate([local[:, _TETRAHEDRON], _octahedra(points, local)], axis=1)
     return local[:, _SEGMENT if local.shape[1] == 3 else _TRIANGLE]
 
 
 def refine(mesh: Mesh, times: int = 1) -> Mesh:
-    """Halve every edge `times` times (0 returns the mesh itself). `InputError` for a negative number."""
+    """Refines a mesh uniformly: halves every edge `times` times (0 returns the mesh itself).
+
+    **Raises:** `InputError` for a negative number.
+
+    **Example:** `fine = jt.refine(mesh, 1)`
+    """
     if times < 0:
         raise InputError(
             f"refine {times} times", "a whole number of 0 or more", "To coarsen, mesh with a longer edge"
@@ -89,7 +95,7 @@ def refine(mesh: Mesh, times: int = 1) -> Mesh:
 
 
 def _octahedra(points, local):
-    """The four tetrahedra round the shortest diagonal of the octahedron between the midpoints."""
+    """The four tetrahedra around the shortest diagonal of the octahedron between the midpoints."""
     ends = points[local[:, _DIAGONALS]]
     shortest = ((ends[:, :, 1] - ends[:, :, 0]) ** 2).sum(axis=2).argmin(axis=1)
     ring = _RINGS[shortest]

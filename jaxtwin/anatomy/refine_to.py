@@ -1,4 +1,4 @@
-"""Refinement of a triangle surface where its edges are too long, and nowhere else."""
+"""Local refinement of a triangle surface where its edges are too long."""
 
 import equinox as eqx
 import numpy as np
@@ -9,15 +9,15 @@ from .._results import InputError
 from .mesh import Mesh
 from .topology import edges_of_cells
 
-_MOST = 20_000_000  # cells: what a wrong unit asks for exceeds it by far
+_MOST = 20_000_000  # cells; a wrong unit leads to far more
 
 
 class LocalRefinement(eqx.Module):
-    """A refined surface and where its nodes come from.
+    """A refined surface and the origin of its nodes.
 
     - `mesh`: the fine mesh; the coarse nodes come first and keep their indices.
-    - `parents`: (nodes, 3), coarse nodes. `weights`: (nodes, 3), their shares, not negative, sum 1: a fine
-      node lies in one coarse triangle, and its place there is sum_k weights_k x[parents_k].
+    - `parents`: (nodes, 3), coarse nodes. `weights`: (nodes, 3), barycentric, not negative, sum 1: a fine
+      node lies in one coarse triangle at sum_k weights_k x[parents_k].
     - `cells`: (cells,), the coarse cell of each fine cell.
     """
 
@@ -27,9 +27,9 @@ class LocalRefinement(eqx.Module):
     cells: Int[np.ndarray, " cells"]
 
     def carry(self, values: Float[np.ndarray, "coarse ..."]) -> Float[np.ndarray, "nodes ..."]:
-        """Values at coarse nodes, linearly interpolated to the fine ones; exact for linear fields.
+        """Interpolates values at coarse nodes linearly to the fine ones; exact for linear fields.
 
-        A fine node is NaN where a parent is not finite: no value is made from a missing one.
+        A fine node is NaN if a parent is not finite: no value is derived from a missing one.
         """
         found = values[self.parents]
         weights = self.weights.reshape(*self.weights.shape, *[1] * (values.ndim - 1))
@@ -39,17 +39,17 @@ class LocalRefinement(eqx.Module):
 
 
 def refine_to(mesh: Mesh, edge_mm: float) -> LocalRefinement:
-    """Split every edge longer than `edge_mm` at its middle, again and again, until there is none.
+    """Splits every edge longer than `edge_mm` at its midpoint, repeatedly, until none is left.
 
     A triangle with one, two or three edges to split becomes two, three or four. Its longest edge is always
-    among them, because it is longer still, so that neighbours agree without further closure. The cut runs
-    from the middle of the longest edge to the corner opposite (Rivara 1984, doi 10.1002/nme.1620200412),
-    which keeps angles from falling below half of the smallest one at the start; with three edges to split
-    and no obtuse angle the triangle becomes four of its own shape. No node moves, so that the surface stays
-    what it was; most edges come out between half of `edge_mm` and all of it.
+    among them, so neighbours agree without further closure. The cut runs from the midpoint of the longest
+    edge to the opposite corner (Rivara 1984, doi 10.1002/nme.1620200412), which keeps angles above half of
+    the smallest initial one; with three edges to split and no obtuse angle the triangle becomes four similar
+    ones. No node moves, so the surface is unchanged; most edges end up between half of `edge_mm` and
+    `edge_mm`.
 
-    Regions and fibres are inherited, orientation is kept. Raises `InputError` for meshes that are not made
-    of triangles, and for an edge that is not positive or so short that the mesh would explode.
+    Regions and fibres are inherited, orientation is kept. Raises `InputError` for meshes that do not consist
+    of triangles, and for an edge length that is not positive or would give too many cells.
     """
     _check(mesh, edge_mm)
     points, cells = mesh.points, mesh.cells.astype(np.int64)
@@ -75,7 +75,7 @@ def refine_to(mesh: Mesh, edge_mm: float) -> LocalRefinement:
 def _split(points, cells, middle):
     """Children of all cells and the cell of each. `middle`: (cells, 3), new nodes on edges 01 02 12, or -1.
 
-    Each cell is turned until its longest edge is 01; then m is the middle of that edge, and p, q those of
+    Each cell is rotated until its longest edge is 01; then m is the midpoint of that edge, and p, q those of
     12 and 20.
     """
     corner = points[cells]
@@ -103,7 +103,7 @@ def _split(points, cells, middle):
             children.append(np.stack(part, axis=1)[chosen])
             parent.append(chosen)
     parent = np.concatenate(parent)
-    order = np.argsort(parent, kind="stable")  # children stay where their parents were
+    order = np.argsort(parent, kind="stable")  # children stay next to their parents
     return np.concatenate(children)[order], parent[order]
 
 

@@ -1,4 +1,4 @@
-"""From an exported surface to a mesh one can compute on, with a report and a map for nodal data."""
+"""Repair of exported meshes, with a report and a mapping of nodal data."""
 
 from dataclasses import dataclass
 
@@ -15,17 +15,17 @@ from .quality import measures, nodal_stiffness, shape_quality
 from .slivers import remove_slivers, thin_cells
 from .topology import boundary_facets, components, facets, reversed_cells, unique_rows
 
-_STRAY = 0.05  # of the length, area or volume: what is larger is a part of the heart and not a splinter
-_FLAT = 1e-7  # quality of a cell that has no area but for rounding
+_STRAY = 0.05  # fraction of the length, area or volume, above which a component is no debris
+_FLAT = 1e-7  # quality of a cell without area, up to rounding
 
 
 @dataclass(frozen=True)
 class RepairReport:
-    """What `repair` found and did, as counts; `lines` says it in sentences.
+    """What `repair` found and did, as counts; `lines` gives it in sentences.
 
-    `stray_share` is the share of the length, area or volume that the dropped components had together,
-    `stray_centre` the centre of the largest of them, mm. `stiffness_before` and `stiffness_after` are the
-    largest 2 K_ii/m_i per unit of D, 1/mm2 (see `stiffness_bound`).
+    `stray_share` is the fraction of the total length, area or volume in dropped components, `stray_centre`
+    the centre of the largest of them, mm. `stiffness_before` and `stiffness_after` are the largest 2 K_ii/m_i
+    per unit of D, 1/mm2 (see `stiffness_bound`).
     """
 
     nodes_before: int = 0
@@ -55,12 +55,12 @@ class RepairReport:
 
     @property
     def clean(self) -> bool:
-        """Whether there was nothing to do."""
+        """Whether nothing had to be repaired."""
         same_size = self.nodes == self.nodes_before and self.cells == self.cells_before
         return same_size and not self.turned_cells and not self.flipped_edges
 
     def lines(self) -> list[str]:
-        """One sentence for each thing that was found, the sizes first."""
+        """One sentence for each finding, the sizes first."""
         out = [
             f"{self.nodes} of {self.nodes_before} nodes and {self.cells} of {self.cells_before} cells kept."
         ]
@@ -98,10 +98,10 @@ _SENTENCES = [
 
 
 class Repaired(eqx.Module):
-    """A clean mesh and where its parts come from.
+    """A repaired mesh and its origin.
 
-    - `nodes`: (old nodes,), the new node of each old one, -1 where it was dropped.
-    - `origin`: (nodes,), the old node that stands where each new one does: nodes are never moved.
+    - `nodes`: (old nodes,), the new node of each old one, -1 if it was dropped.
+    - `origin`: (nodes,), the old node at the position of each new one: nodes are never moved.
     - `cells`: (cells,), the old cell from which each new one was made.
     """
 
@@ -112,9 +112,9 @@ class Repaired(eqx.Module):
     cells: Int[np.ndarray, " cells"]
 
     def carry(self, values: Shaped[np.ndarray, "old_nodes ..."]) -> Shaped[np.ndarray, "nodes ..."]:
-        """Values at the nodes of the clean mesh, such as activation times with NaN where none was measured.
+        """Maps nodal values to the repaired mesh, such as activation times with NaN where not measured.
 
-        A node keeps its own value; where that is not finite it takes the first finite one of the nodes that
+        A node keeps its own value; if that is not finite, it takes the first finite one of the nodes that
         were merged or collapsed into it.
         """
         out = values[self.origin]
@@ -123,13 +123,13 @@ class Repaired(eqx.Module):
         ]
         giver = (place[:, 0], *place[:, 1:].T)
         found = np.full(out.shape, -1)
-        found[(self.nodes[giver[0]], *giver[1:])] = giver[0]  # reversed: the first giver is written last
+        found[(self.nodes[giver[0]], *giver[1:])] = giver[0]  # reversed: the first node is written last
         rest = np.nonzero(~np.isfinite(out) & (found >= 0))
         out[rest] = values[(found[rest], *rest[1:])]
         return out
 
     def carry_set(self, chosen: Bool[np.ndarray, " old_nodes"]) -> Bool[np.ndarray, " nodes"]:
-        """A set of old nodes: a new node belongs to it where one that became it did."""
+        """Maps a set of old nodes: a new node belongs to it if any of its old nodes did."""
         out = np.zeros(len(self.origin), bool)
         out[self.nodes[chosen & (self.nodes >= 0)]] = True
         return out
@@ -143,22 +143,34 @@ def repair(
     stiffness_ratio: float = 5.0,
     keep: str = "connected",
 ) -> Repaired:
-    """Merge, drop, turn and thin out until a mesh is fit for computation; see `RepairReport` for the steps.
-
-    - `merge_distance`: nodes closer than this (mm) are one; default 1e-6 of the diagonal of the mesh, 0
-      merges none.
-    - `min_quality`: cells of a lower `quality` are slivers.
-    - `stiffness_ratio`: a node is too stiff for an explicit step where its `stiffness_bound` exceeds this
-      many times the 95th percentile; the thinnest cell there is a sliver.
-    - `keep`: `"connected"` drops components of less than 5 % of the length, area or volume, and refuses a
-      mesh with a second one that is larger, so that no half of a heart is lost; `"largest"` takes the largest
-      alone, `"all"` takes all.
+    """Repairs a mesh: merges duplicate nodes, drops debris, orients cells and removes slivers.
 
     Slivers are removed by flipping and collapsing edges, which moves no node, keeps the topology and changes
-    area by no more than a quarter of a cell each (see `slivers`). Regions and fibres of kept cells stay;
-    fibres of triangles that changed are laid into their new plane. Repairing twice changes nothing. Raises
-    `InputError` for options outside their range, for parts that do not touch (see `keep`), and for a mesh in
-    which nothing is left.
+    the area by no more than a quarter of a cell each (see `slivers`). Regions and fibres of kept cells stay;
+    fibres of triangles that changed are projected into their new plane. Repairing twice changes nothing.
+
+    **Arguments:**
+
+    - `merge_distance`: nodes closer than this (mm) are merged; default 1e-6 of the diagonal of the mesh, 0
+      merges none.
+    - `min_quality`: cells of a lower `quality` are slivers.
+    - `stiffness_ratio`: a node is too stiff for an explicit step if its `stiffness_bound` exceeds this many
+      times the 95th percentile; the thinnest cell there is a sliver.
+    - `keep`: `"connected"` drops components of less than 5 % of the length, area or volume, and rejects a
+      mesh with a second larger one, so that no half of a heart is lost; `"largest"` keeps the largest only,
+      `"all"` keeps all.
+
+    **Returns:** a `Repaired` with its `report`; its `carry` maps nodal values.
+
+    **Raises:** `InputError` for options out of range, for parts that do not touch (see `keep`), and if
+    nothing remains.
+
+    **Example:**
+
+    ```python
+    repaired = jt.repair(mesh)
+    print(repaired.report.lines())
+    ```
     """
     _check(merge_distance, min_quality, stiffness_ratio, keep)
     points, cells = mesh.points, mesh.cells.astype(np.int64)
@@ -252,7 +264,7 @@ def _check(merge_distance, min_quality, stiffness_ratio, keep):
 
 
 def _merge(points, used, distance):
-    """The node each node becomes: the first of the used ones that chain up within the distance."""
+    """The node that each node becomes: the first of the used ones within the distance, chained."""
     into = np.arange(len(points))
     if distance is None:
         distance = 1e-6 * np.linalg.norm(np.ptp(points[used], axis=0))
@@ -268,7 +280,7 @@ def _merge(points, used, distance):
 
 
 def _first_of_each(cells):
-    """Places of the cells that do not repeat an earlier one in any order of corners."""
+    """Indices of the cells that do not repeat an earlier one in any order of corners."""
     unique, index = unique_rows(np.sort(cells, axis=1))
     first = np.full(len(unique), len(cells))
     np.minimum.at(first, index, np.arange(len(cells)))
@@ -276,7 +288,8 @@ def _first_of_each(cells):
 
 
 def _without_fins(cells):
-    """Places of the cells that are left without triangles that hang on an edge of more than two sides."""
+    """Indices of the cells that remain without fins: triangles attached at an edge of more than two
+    triangles."""
     place = np.arange(len(cells))
     while cells.shape[1] == 3:
         index = facets(cells[place])[1]
@@ -289,7 +302,7 @@ def _without_fins(cells):
 
 
 def _without_strays(points, cells, keep):
-    """Places of the cells that stay, and what a report says of the components that go."""
+    """Indices of the kept cells, and the report on the dropped components."""
     label, extent = components(cells, len(points)), measures(points, cells)
     size = np.bincount(label, extent)
     if keep == "all" or len(size) == 1:
@@ -320,7 +333,8 @@ def _place(centre):
 
 
 def _oriented(points, cells):
-    """Cells turned to positive area or volume, or a surface to agree with itself; how many were turned."""
+    """Cells oriented to positive area or volume, or a surface oriented consistently; and how many were
+    re-oriented."""
     orientable = True
     if cells.shape[1] == points.shape[1] + 1:
         corner = points[cells]
@@ -335,8 +349,8 @@ def _oriented(points, cells):
 
 
 def _laid_flat(corner, fibres):
-    """Fibres projected into the planes of triangles; an upright one goes along the first edge, none stays
-    none."""
+    """Fibres projected into the planes of triangles; a normal one becomes the first edge, a zero one stays
+    zero."""
     edge = corner[:, 1] - corner[:, 0]
     edge /= np.linalg.norm(edge, axis=1)[:, None]
     normal = np.cross(edge, corner[:, 2] - corner[:, 0])

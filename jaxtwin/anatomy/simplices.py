@@ -1,7 +1,7 @@
-"""Cells of any kind, and the simplices made of them.
+"""Cells of any kind, and their decomposition into simplices.
 
-No node is lost or added: quadrilaterals and polygons become triangles, hexahedra, wedges and pyramids
-tetrahedra, and quadratic cells the linear ones between their corners and mid-edge nodes.
+No node is removed or added: quadrilaterals and polygons become triangles, hexahedra, wedges and pyramids
+become tetrahedra, and quadratic cells become the linear ones between their corners and mid-edge nodes.
 """
 
 import numpy as np
@@ -134,7 +134,8 @@ def _split(points, kind, nodes):
 
 
 def _halved_quadrilaterals(points, nodes):
-    """Two triangles each. Where one diagonal runs outside, the triangles beside it overlap and are larger."""
+    """Two triangles each. If one diagonal lies outside, the two triangles next to it overlap and are
+    larger."""
     ways = nodes[:, [[[0, 1, 2], [0, 2, 3]], [[0, 1, 3], [1, 2, 3]]]]
     area = measures(points, ways).sum(axis=2)
     length = np.linalg.norm(points[nodes[:, :2]] - points[nodes[:, 2:]], axis=2)
@@ -144,9 +145,9 @@ def _halved_quadrilaterals(points, nodes):
 
 
 def _pulled(nodes, faces):
-    """Tetrahedra from the node of the smallest index to the faces that do not hold it, (cells, pieces, 4).
+    """Tetrahedra from the node of the smallest index to the faces that do not contain it, (cells, pieces, 4).
 
-    Those faces are cut at their own smallest node, and so are, from the same node, the faces that hold it.
+    Those faces are cut at their own smallest node, and so are, from the same node, the faces that contain it.
     """
     first = nodes.argmin(axis=1)
     pieces = sum(len(face) - 2 for face in faces if 0 not in face)
@@ -167,7 +168,7 @@ def _pulled(nodes, faces):
 
 
 def _fans(kind, connectivity, first, sizes, top):
-    """Simplices of polylines, strips or polygons, the place of the cell each came from, and notes."""
+    """Simplices of polylines, strips or polygons, the index of the cell each came from, and notes."""
     pieces = np.maximum(sizes - top, 0)
     notes = []
     if (pieces != 1).any():
@@ -178,7 +179,7 @@ def _fans(kind, connectivity, first, sizes, top):
     corner = piece[:, None] + np.arange(top + 1)
     if kind == POLYGON:
         corner[:, 0] = 0
-    if kind == STRIP:  # every second triangle runs the other way round
+    if kind == STRIP:  # every second triangle has the opposite orientation
         turned = piece % 2 == 1
         corner[turned, 1:] = corner[turned, :0:-1]
     return connectivity[first[parent, None] + corner], parent, notes

@@ -1,4 +1,4 @@
-"""The size of a heart, and what an unlikely one says of the unit of its file."""
+"""The size of a heart, and what an unusual size implies about the unit of its file."""
 
 import numpy as np
 
@@ -11,11 +11,11 @@ ROUND = 0.35  # shortest over longest side of the bounding box, above which tiss
 
 
 def size_warnings(mesh: Mesh, name: str, unit: str = "auto") -> tuple[str, ...]:
-    """What is unusual about the size of a mesh in mm, which `unit` has made of the file `name`.
+    """Warnings on an unusual size of a mesh in mm, read from the file `name` in `unit`.
 
-    Chambers are 40 to 130 mm long in adults, 250 in a horse, 6 to 15 in a mouse or a rat, which is also what
-    a human heart in centimetres looks like. Sheets, slabs and cables may have any size. Raises `InputError`
-    for a mesh of less than 0.2 mm or more than 1000.
+    Chambers are 40 to 130 mm long in adults, 250 in a horse, 6 to 15 in a mouse or a rat; a human heart in
+    centimetres looks like the last. Sheets, slabs and cables may have any size. Raises `InputError` for a
+    mesh of less than 0.2 mm or more than 1000 mm.
     """
     box = np.ptp(mesh.points, axis=0)
     size = float(box.max())

@@ -1,13 +1,12 @@
 """Removing slivers: flip the long edge of a cap, collapse the short edge of a needle.
 
-Nodes are never moved, so that what was measured at a node stays where it was. Each sweep finds the thin
-cells, weighs all operations that would remove them, and carries out a set of operations that do not touch
-each other. An operation must leave the thinnest cell in its neighbourhood thicker than it was, so that
-sweeping comes to an end.
+Nodes are never moved, so measured positions are kept. Each sweep finds the thin cells, ranks all operations
+that would remove them, and carries out a set of operations that do not touch each other. An operation must
+make the thinnest cell in its neighbourhood thicker, so that the sweeps terminate.
 
 Topology is kept: an edge collapses only under the link condition (Dey et al. 1999, "Topology preserving edge
 contraction"), a node of the boundary only along the boundary. In a volume the same follows from geometry:
-where the cells round an inner node stay positive after the collapse they fill the same space once.
+if the cells around an inner node stay positive after the collapse, they fill the same space once.
 """
 
 from typing import NamedTuple
@@ -18,17 +17,17 @@ from jaxtyping import Bool, Float, Int
 from .quality import altitudes, measures, nodal_stiffness, shape_quality
 from .topology import edges_of_cells, facets, incidence
 
-_TURN = 0.3  # least cosine between the normal of a new triangle and of the patch it lies in
-_CHANGE = 0.25  # most area that one operation may change, as a fraction of the median cell
-_GAIN = 1.01  # least factor by which an operation must raise the smallest altitude
+_TURN = 0.3  # smallest cosine between the normals of a new triangle and of its patch
+_CHANGE = 0.25  # largest area that one operation may change, as a fraction of the median cell
+_GAIN = 1.01  # smallest factor by which an operation must raise the smallest altitude
 _SWEEPS = 60
 
 
 class Swept(NamedTuple):
-    """Cells after the removal of slivers, and what became of cells and nodes.
+    """Cells after the removal of slivers, and the mapping of cells and nodes.
 
-    - `cells`: (cells, corners). `source`: (cells,), the cell each was made from. `changed`: (cells,).
-    - `into`: (nodes,), the node each node was collapsed into, itself where it was not.
+    - `cells`: (cells, corners). `source`: (cells,), the cell from which each was made. `changed`: (cells,).
+    - `into`: (nodes,), the node into which each node was collapsed, itself if it was not.
     """
 
     cells: Int[np.ndarray, "cells corners"]
@@ -68,7 +67,8 @@ def remove_slivers(
     min_quality: float,
     stiffness_ratio: float,
 ) -> Swept:
-    """Flip and collapse until no thin cell is left that an allowed operation can remove; see `thin_cells`."""
+    """Flips and collapses until no thin cell is left that an allowed operation can remove; see
+    `thin_cells`."""
     if cells.shape[1] == 3 and points.shape[1] == 2:
         points = np.pad(points, ((0, 0), (0, 1)))  # one code for the plane and for surfaces
     into, source = np.arange(len(points)), np.arange(len(cells))
@@ -146,7 +146,7 @@ def _collapses(points, cells, thin, wanted):
     lives = (old != kept[op][:, None]).all(axis=1)
     new = np.where(old == gone[op][:, None], kept[op][:, None], old)[lives]
     survivor = op[lives]
-    # A dying cell leaves the two facets that fall together; a cell beyond one of them must hold them.
+    # A removed cell leaves two facets that coincide; a cell beyond one of them must contain them.
     at_ends = (old == gone[op][:, None]) | (old == kept[op][:, None])
     held = np.where(at_ends, sides[index[cell]], 0).sum(axis=1) > 2
 
@@ -165,7 +165,7 @@ def _collapses(points, cells, thin, wanted):
     good &= np.bincount(op[~lives & ~held], minlength=len(gone)) == 0
     good &= (after > _GAIN * before) & (np.abs(change) <= _CHANGE * np.median(measures(points, cells)))
 
-    # For each thin cell the operation nearest to the wanted altitude, then of least change.
+    # For each thin cell the operation closest to the wanted altitude, then the one with the least change.
     good = np.flatnonzero(good)
     order = good[np.lexsort((np.abs(change[good]), -np.minimum(after[good], wanted), owner[good]))]
     _, first = np.unique(owner[order], return_index=True)
@@ -208,7 +208,7 @@ def _collapsible(cells, unique, count, gone, kept, nodes):
 
 
 def _stars(around, nodes):
-    """Cells round each of the nodes, as pairs (place in `nodes`, cell)."""
+    """Cells around each of the nodes, as pairs (index in `nodes`, cell)."""
     rows = around[nodes]
     return np.repeat(np.arange(len(nodes)), np.diff(rows.indptr)), rows.indices
 

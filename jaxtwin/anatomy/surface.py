@@ -1,4 +1,4 @@
-"""The surface of a chamber as a mapping system drew it."""
+"""The surface of a chamber as exported by a mapping system."""
 
 from typing import Any
 
@@ -10,17 +10,15 @@ from .mesh import Mesh
 
 
 class Surface:
-    """The surface of a chamber as the system drew it. Not yet a mesh to compute on.
+    """The surface of a chamber as exported by a mapping system, not yet a computational mesh.
 
     - `points`: (nodes, 3), mm. `triangles`: (cells, 3), indices from 0.
     - `cut_out`: (cells,), triangles over the openings (veins, valves), drawn transparent or marked as such.
     - `fields`: name -> (nodes,), what the system interpolated to the nodes, such as "lat_ms", "bipolar_mv",
-      "unipolar_mv", "impedance_ohm", "force_g"; NaN where it has none. With the unit in the name, where
-      known.
+      "unipolar_mv", "impedance_ohm", "force_g"; NaN if missing. The unit is in the name, if known.
+    - `fibres`: (cells, 3), unit vectors, None if there are none. `regions`: (cells,), tissue tags.
 
-    - `fibres`: (cells, 3), unit vectors, None where there are none. `regions`: (cells,), tags of the tissue.
-
-    Raises `InputError` for points that are not finite and triangles that point outside of them.
+    Raises `InputError` for points that are not finite and triangle indices out of range.
     """
 
     points: Float[np.ndarray, "nodes 3"]
@@ -66,7 +64,7 @@ class Surface:
             )  # fmt: skip
 
     def mesh(self) -> Mesh:
-        """All triangles as a mesh; fibres are a placeholder where there are none."""
+        """All triangles as a mesh; without fibres these are a placeholder."""
         return Mesh(self.points, self.triangles, self.fibres, self.regions)
 
 

@@ -1,7 +1,7 @@
 """Connectivity of simplices: facets, neighbours, components, boundaries, orientation.
 
-Everything takes the array of cells alone, works for segments, triangles and tetrahedra, and is vectorised. A
-facet is a cell less one corner: a node of a segment, an edge of a triangle, a triangle of a tetrahedron.
+All functions take only the array of cells, work for segments, triangles and tetrahedra, and are vectorised. A
+facet is a cell without one corner: a node of a segment, an edge of a triangle, a triangle of a tetrahedron.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 def unique_rows(
     rows: Int[np.ndarray, "rows width"],
 ) -> tuple[Int[np.ndarray, "unique width"], Int[np.ndarray, " rows"]]:
-    """Rows, each once and in order, and the place of each given row among them; faster than `np.unique`."""
+    """Unique rows in order, and the index of each given row among them; faster than `np.unique`."""
     order = np.lexsort(rows.T[::-1])
     ordered = rows[order]
     new = np.ones(len(rows), bool)
@@ -26,7 +26,7 @@ def unique_rows(
 def facets(
     cells: Int[np.ndarray, "cells corners"],
 ) -> tuple[Int[np.ndarray, "facets sides"], Int[np.ndarray, "cells corners"]]:
-    """Facets, each once with sorted corners, and per cell the index of the facet opposite each corner."""
+    """Unique facets with sorted corners, and for each cell the index of the facet opposite each corner."""
     corners = cells.shape[1]
     opposite = np.array([[j for j in range(corners) if j != i] for i in range(corners)])
     every = np.sort(cells[:, opposite].reshape(-1, corners - 1), axis=1)
@@ -37,7 +37,7 @@ def facets(
 def edges_of_cells(
     cells: Int[np.ndarray, "cells corners"],
 ) -> tuple[Int[np.ndarray, "edges 2"], Int[np.ndarray, "cells pairs"]]:
-    """Edges, each once and lower node first, and the edges of each cell in the order 01 02 .. 12 ..."""
+    """Unique edges, lower node first, and the edges of each cell in the order 01 02 .. 12 .."""
     pairs = np.stack(np.triu_indices(cells.shape[1], 1), axis=1)
     every = np.sort(cells[:, pairs].reshape(-1, 2), axis=1)
     unique, index = unique_rows(every)
@@ -51,14 +51,14 @@ def boundary_facets(cells: Int[np.ndarray, "cells corners"]) -> Int[np.ndarray, 
 
 
 def incidence(cells: Int[np.ndarray, "cells corners"], nodes: int) -> sp.csr_matrix:
-    """Sparse (nodes, cells): row i lists the cells that hold node i."""
+    """Sparse (nodes, cells): row i lists the cells that contain node i."""
     owner = np.repeat(np.arange(len(cells)), cells.shape[1])
     ones = np.ones(cells.size, np.int32)
     return sp.csr_matrix((ones, (cells.ravel(), owner)), shape=(nodes, len(cells)))
 
 
 def neighbours(cells: Int[np.ndarray, "cells corners"]) -> Int[np.ndarray, "pairs 2"]:
-    """Pairs of cells that share a facet which belongs to these two cells and no other."""
+    """Pairs of cells that share a facet which belongs only to these two."""
     unique, index = facets(cells)
     order = np.argsort(index.ravel(), kind="stable")
     count = np.bincount(index.ravel(), minlength=len(unique))
@@ -89,14 +89,14 @@ def euler_characteristic(cells: Int[np.ndarray, "cells corners"]) -> int:
 def reversed_cells(
     triangles: Int[np.ndarray, "cells 3"],
 ) -> tuple[Bool[np.ndarray, " cells"], bool]:
-    """Triangles to turn round so that neighbours run along shared edges in opposite directions.
+    """Triangles to reverse so that neighbours traverse shared edges in opposite directions.
 
-    The orientation of a connected part is the one that most of its triangles have already. Returns the mask
-    and whether the surface is orientable; parts that are not (a Moebius strip) are left as they are.
+    The orientation of a component is that of the majority of its triangles. Returns the mask and whether the
+    surface is orientable; non-orientable components (a Moebius strip) are unchanged.
 
-    Two copies of each triangle, as given and turned round, are joined wherever they agree along an edge. An
-    orientable part falls into two sheets of this double cover and one of them is chosen, without a walk over
-    cells.
+    Two copies of each triangle, as given and reversed, are connected wherever they agree along an edge. An
+    orientable component splits into two sheets of this double cover and one of them is chosen, without a
+    traversal of cells.
     """
     count = len(triangles)
     a, b = neighbours(triangles).T

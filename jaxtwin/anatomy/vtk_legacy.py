@@ -39,13 +39,13 @@ def read_vtk_legacy(path: str | Path, unit: str = "auto") -> MeshFile:
     short or damaged and for structured data sets.
     """
     path = Path(path)
-    with np.errstate(all="ignore"):  # bit patterns that are no numbers, in damaged files
+    with np.errstate(all="ignore"):  # bit patterns in damaged files that are not numbers
         grid = _Reader(path, read_bytes(path)).grid()
     return grid.mesh_file(path, unit=unit)
 
 
 class _Reader:
-    """One pass over the bytes of a file. No count is trusted before the bytes for it are there."""
+    """One pass over the bytes of a file. Counts are checked against the remaining bytes."""
 
     def __init__(self, path: Path, data: bytes):
         self.path, self.data, self.at = path, data, 0
@@ -154,7 +154,7 @@ class _Reader:
         return counts, np.delete(flat, starts)
 
     def cell_starts(self, flat: np.ndarray, count: int) -> np.ndarray:
-        """Where the cells begin in rows `n i j k ...`: each row tells where the next one begins."""
+        """Starts of the cells in rows `n i j k ...`: each row determines the start of the next one."""
         if count > flat.size:
             raise self.refusal(f"{count} cells in {flat.size} entries")
         width = flat.size // max(count, 1)
@@ -216,7 +216,7 @@ class _Reader:
         return line
 
     def line(self) -> list[str]:
-        """The words of the next line that is not empty; none at the end of the file."""
+        """The words of the next non-empty line; none at the end of the file."""
         while self.at < len(self.data):
             if words := self.raw_line().decode("latin-1").split():
                 return words

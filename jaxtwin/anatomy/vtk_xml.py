@@ -41,7 +41,7 @@ def read_vtk_xml(path: str | Path, unit: str = "auto") -> MeshFile:
     """
     path = Path(path)
     reader = _Reader(path, read_bytes(path))
-    with np.errstate(all="ignore"):  # bit patterns that are no numbers, in damaged files
+    with np.errstate(all="ignore"):  # bit patterns in damaged files that are not numbers
         grid = reader.grid()
     return grid.mesh_file(path, unit=unit, notes=tuple(reader.notes))
 
@@ -117,7 +117,7 @@ class _Reader:
         self.path, self.notes = path, []
         header, self.appended, self.encoding = self.split(data)
         try:
-            text = header.decode("utf-8")  # no other encoding, in which a declaration could hide
+            text = header.decode("utf-8")  # no other encoding that could hide a declaration
         except UnicodeDecodeError as error:
             raise self.refusal("a header that is not UTF-8") from error
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -237,7 +237,7 @@ class _Reader:
         return flat if columns == 1 else flat.reshape(rows, columns)
 
     def decode(self, block: bytes | None, dtype: np.dtype, count: int) -> np.ndarray | None:
-        """The numbers of an encoded array, or None where they are not all there."""
+        """The numbers of an encoded array, or None if it is incomplete."""
         wanted, width = count * dtype.itemsize, self.size_type.itemsize
         if block is None or len(block) < width:
             return None
@@ -256,7 +256,7 @@ class _Reader:
         parts, missing = [], wanted
         try:
             for start, stop in zip(starts, stops.tolist(), strict=True):
-                # One byte more than is missing shows a block that is too long, however far it would inflate.
+                # One byte more than expected reveals a block that is too long, whatever its inflated size.
                 parts.append(zlib.decompressobj().decompress(block[start:stop], missing + 1))
                 missing -= len(parts[-1])
                 if missing < 0:
@@ -292,7 +292,7 @@ class _Reader:
 
 
 def _from_base64(text: bytes) -> bytes | None:
-    """Decodes runs of base64 that follow each other, each with its own padding, or None."""
+    """Decodes concatenated base64 sections, each with its own padding, or None."""
     runs = re.findall(rb"[^=]+={0,2}", b"".join(text.split()))
     try:
         return b"".join(base64.b64decode(run, validate=True) for run in runs)

@@ -1,4 +1,4 @@
-"""A chamber of the heart made ready for computation: openings, edge length, fibres."""
+"""A mapped chamber prepared for computation: openings, edge length, fibres."""
 
 from .chamber import Chamber, chamber
 from .fibres import Fibres, carried_fibres, rule_fibres

@@ -1,4 +1,4 @@
-"""From the surface that a mapping system drew to a mesh one can compute on."""
+"""From the surface exported by a mapping system to a computational mesh."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ from ..anatomy.fibres import place_fibres
 
 @dataclass(frozen=True)
 class Chamber:
-    """A chamber ready for computation, and what was done to the surface it comes from.
+    """A chamber prepared for computation, and what was done to its surface.
 
-    - `mesh`: fibres and regions are those of the surface; without fibres a placeholder, laid into the cells,
-      until some are given (see `rule_fibres`).
+    - `mesh`: with the fibres and regions of the surface; without fibres a placeholder in the plane of the
+      cells, until some are given (see `rule_fibres`).
     - `fields`: name -> (nodes,), the fields of the surface on the nodes of the mesh, NaN where unknown.
     - `rings`: the openings, the longest first.
     - `lines`: the report, one sentence each.
-    - `steps`: what happened to the nodes, in this order; each carries values of nodes.
+    - `steps`: the operations on the nodes, in this order; each maps nodal values.
     """
 
     mesh: Mesh
@@ -43,13 +43,13 @@ class Chamber:
     steps: tuple[Cut | Repaired | LocalRefinement, ...]
 
     def carry(self, values: Float[np.ndarray, "surface_nodes ..."]) -> Float[np.ndarray, "nodes ..."]:
-        """Values at the points of the surface, on the nodes of the mesh."""
+        """Maps values at the points of the surface to the nodes of the mesh."""
         for step in self.steps:
             values = step.carry(values)
         return values
 
     def cells_from(self) -> Int[np.ndarray, " cells"]:
-        """The triangle of the surface that each cell of the mesh comes from."""
+        """The surface triangle from which each cell of the mesh comes."""
         origin = self.steps[0].cells
         for step in self.steps[1:]:
             origin = origin[step.cells]
@@ -64,20 +64,25 @@ def chamber(
     cuts: Sequence[tuple[Sequence[float] | np.ndarray, float]] = (),
     merge_distance: float | None = None,
 ) -> Chamber:
-    """Cut, repair, refine, and repair what refinement has stretched.
+    """Prepares a mapped surface for computation: cuts openings, repairs, refines, and removes the slivers
+    that refinement has made.
+
+    Edges much shorter than `edge_mm` remain unless they make slivers: collapsing more would move measured
+    positions.
 
     **Arguments:**
 
     - `surface`: as read from an export.
-    - `edge_mm`: no edge longer than this after refinement; the repair that follows may leave a few that are,
-      where it takes slivers away (2 of 73,000 at 1.5 mm on a real map).
-    - `cut_out`: leave out the triangles that the system marks as an opening.
-    - `cuts`: further openings, each a centre (mm) and a radius (mm), where the export is a closed bag.
-    - `merge_distance`: nodes closer than this (mm) are one, see `repair`.
+    - `edge_mm`: no edge is longer than this after refinement; the following repair may leave a few longer
+      ones where it removes slivers (2 of 73,000 at 1.5 mm on a real map).
+    - `cut_out`: remove the triangles that the system marks as an opening.
+    - `cuts`: further openings, each a centre (mm) and a radius (mm), for a closed surface.
+    - `merge_distance`: nodes closer than this (mm) are merged, see `repair`.
 
-    Edges much shorter than `edge_mm` stay unless they make slivers: collapsing more would move what was
-    measured. Raises `InputError` for a surface without triangles, where cutting leaves nothing, and for an
-    edge outside its range.
+    **Returns:** a `Chamber`.
+
+    **Raises:** `InputError` for a surface without triangles, if nothing remains after cutting, and for an
+    edge length out of range.
     """
     if not len(surface.triangles):
         raise InputError(
@@ -87,7 +92,7 @@ def chamber(
     mesh = surface.mesh()
     lines = [_sizes("The surface", mesh)]
     marked = surface.cut_out if cut_out else np.zeros(len(mesh.cells), bool)
-    # Not the largest part yet: nodes at the same place, which some systems write, are still apart.
+    # Not the largest part yet: duplicate nodes, which some systems write, are not merged yet.
     steps: list[Cut | Repaired | LocalRefinement] = [cut(mesh, marked, largest=False)]
     if marked.any():
         lines.append(f"Cells cut out as the system marked them: {int(marked.sum())}.")
@@ -101,13 +106,13 @@ def chamber(
         lines.append(f"Opening of {radius:g} mm cut: {before - len(steps[-1].mesh.cells)} cells.")
     steps.append(refine_to(steps[-1].mesh, edge_mm))
     lines.append(_sizes(f"Refined to edges of {edge_mm:g} mm", steps[-1].mesh))
-    # Splitting a long thin cell leaves thinner ones beside it. Once: the edges that this lengthens, if they
-    # were split again, would bring the slivers back.
+    # Splitting a long thin cell leaves thinner neighbours. Once only: splitting the edges that this
+    # lengthens again would bring the slivers back.
     clean = repair(steps[-1].mesh, merge_distance=0, keep="largest")
     steps.append(clean)
     lines += clean.report.lines()[1:]
     mesh = steps[-1].mesh
-    # mending turns cells a little
+    # repair rotates cells slightly
     mesh = Mesh(mesh.points, mesh.cells, place_fibres(mesh.points, mesh.cells, mesh.fibres)[0], mesh.regions)
     rings, longer = openings(mesh), int((mesh.edge_lengths > edge_mm).sum())
     lines.append(_sizes("The mesh", mesh))

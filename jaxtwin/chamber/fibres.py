@@ -1,9 +1,10 @@
-"""Fibres of an atrial surface: by rule from its openings, or from another mesh in the same place.
+"""Fibres of an atrial surface: by rule from its openings, or transferred from another mesh in the same
+coordinates.
 
 The rule follows Piersanti et al. 2021 (doi 10.1016/j.cma.2020.113468): Laplace problems between the rings
-give distances without units, a few thresholds on them divide the left atrium into bundles, and in each of
-them fibres run at right angles to the gradient of one of the distances. Here it has one layer, the surface
-itself, whose normal takes the place of the transmural direction.
+give dimensionless distances, thresholds on them divide the left atrium into bundles, and in each bundle
+fibres run perpendicular to the gradient of one of the distances. Here there is one layer, the surface itself,
+whose normal takes the place of the transmural direction.
 """
 
 from collections.abc import Sequence
@@ -25,14 +26,14 @@ from ..fem.locate import closest_on_simplex
 BODY, VALVE, LEFT_VEINS, RIGHT_VEINS = range(4)
 BUNDLES = ("body", "valve", "left veins", "right veins")
 
-_FLAT = 1e-3  # of the median gradient of a bundle: below it, the direction is rounding
-_NEAREST = 8  # cells tried for each centre
-_MANY = 8  # veins: more than an atrium has, and more ways of pairing than one wants to try
+_FLAT = 1e-3  # fraction of the median gradient of a bundle, below which the direction is rounding error
+_NEAREST = 8  # candidate cells for each centre
+_MANY = 8  # veins: more than an atrium has, and too many pairings to try
 
 
 @dataclass(frozen=True)
 class Fibres:
-    """Directions of cells and where they come from.
+    """Fibre directions of cells and their origin.
 
     - `fibres`: (cells, 3), unit vectors in the plane of each cell.
     - `bundles`: (cells,), by rule one of BODY, VALVE, LEFT_VEINS, RIGHT_VEINS; from another mesh its regions.
@@ -46,7 +47,7 @@ class Fibres:
     notes: tuple[str, ...]
 
     def on(self, mesh: Mesh, *, regions: bool = False) -> Mesh:
-        """The mesh with these fibres, and where `regions` is set with the bundles as its regions."""
+        """The mesh with these fibres; with `regions`, the bundles become its regions."""
         return Mesh(mesh.points, mesh.cells, self.fibres, self.bundles if regions else mesh.regions)
 
 
@@ -59,37 +60,39 @@ def rule_fibres(
     appendage: Sequence[float] | np.ndarray | None = None,
     thresholds: tuple[float, float, float] = (0.65, 0.65, 0.10),
 ) -> Fibres:
-    """Fibres of a left atrium from its openings.
+    """Generates fibres of a left atrium by rule from its openings.
 
     Three harmonic functions: `r` is 1 on the valve and 0 on the veins, `v` is 1 on the left veins and 0 on
-    the right ones, `ab` is 0 on the valve, 1 on the left and 2 on the right veins. Fibres are normal x
-    grad r where r exceeds the first threshold (valve), normal x grad v where v exceeds the second (left
-    veins) or falls below the third (right veins), and normal x grad ab elsewhere (body).
+    the right ones, `ab` is 0 on the valve, 1 on the left and 2 on the right veins. Fibres are normal x grad r
+    where r exceeds the first threshold (valve), normal x grad v where v exceeds the second (left veins) or
+    falls below the third (right veins), and normal x grad ab elsewhere (body).
 
-    With all veins in one group there is no `v`, and no bundle of veins. With one ring, u with -lap u = 1
-    and u = 0 on it stands for the distance from it, and fibres run round the valve everywhere.
+    With all veins in one group there is no `v` and no bundle of veins. With one ring, the distance from it is
+    u with -lap u = 1 and u = 0 on the ring, and fibres run around the valve everywhere.
 
-    **How good it is.** Median angle to the fibres of two files, where directions at random give 45 degrees:
-    26 on an atrium with fibres by another rule (FiberNet, 8,843 nodes; 8 round the valve), but 50 on one
-    whose endocardial fibres were measured by diffusion tensors (no. 1 of Roney et al. 2021, doi
+    **Accuracy.** Median angle to the fibres of two files, where random directions give 45 degrees: 26 on an
+    atrium with fibres by another rule (FiberNet, 8,843 nodes; 8 around the valve), but 50 on one whose
+    endocardial fibres were measured by diffusion tensor imaging (no. 1 of Roney et al. 2021, doi
     10.1007/s10439-020-02525-w, 60,100 nodes; 22 to 46 in the veins, 53 in the body; 48 with the tip of the
     appendage). A rule gives smooth and plausible fibres, not those of this heart. Their effect on maps of
-    paced activation is small on average (3 ms, same source); where it matters, take them from an atlas
+    paced activation is small on average (3 ms, same source). If it matters, take fibres from an atlas
     (`carried_fibres`), vary them, or estimate their angle.
 
     **Arguments:**
 
     - `mesh`: a surface of triangles in space with at least one opening.
-    - `rings`: its openings; found where not given.
-    - `valve`: which of them is the valve; the longest one. All others are veins: leave out of `rings` what
-      is neither, such as an appendage cut off. It is then treated as a free edge.
-    - `left`: which of them are left veins. Where not given, veins fall into the two groups that lie closest
-      together, and the group with the larger mean x is the left one, as in coordinates of a patient in which
-      x grows to the left (DICOM, and mapping systems that follow it). Look at the notes: files differ.
-    - `appendage`: a place (mm) near the tip of the appendage; ab is -1 and r is 0 at the node nearest to it.
+    - `rings`: its openings; found if omitted.
+    - `valve`: index of the valve; the longest ring if omitted. All others are veins: exclude from `rings`
+      what is neither, such as a resected appendage. It is then treated as a free edge.
+    - `left`: indices of the left veins. If omitted, veins are split into the two most compact groups, and the
+      group with the larger mean x is the left one, as in patient coordinates in which x increases to the left
+      (DICOM, and mapping systems that follow it). Check the notes: files differ.
+    - `appendage`: a point (mm) near the tip of the appendage; ab is -1 and r is 0 at the node nearest to it.
     - `thresholds`: for valve, left and right veins, as in the paper for a healthy atrium.
 
-    **Raises:** `InputError` for a mesh of another kind or without openings, and for rings that do not exist.
+    **Returns:** `Fibres`.
+
+    **Raises:** `InputError` for another kind of mesh, a mesh without openings, and rings that do not exist.
     """
     _check_surface(mesh)
     rings = openings(mesh) if rings is None else tuple(rings)
@@ -146,12 +149,16 @@ def rule_fibres(
 
 
 def carried_fibres(mesh: Mesh, source: Mesh, *, furthest_mm: float = 5.0) -> Fibres:
-    """Fibres and regions of `source`, such as an atlas brought into the same coordinates, on `mesh`.
+    """Transfers fibres and regions from `source`, such as an atlas registered to the same coordinates, to
+    `mesh`.
 
-    Each cell takes those of the cell of `source` that is closest to its centre, laid into its own plane;
-    where that is farther than `furthest_mm`, the direction of its neighbours. Raises `InputError` for meshes
-    that are not surfaces in space, and where more than half of the cells are too far: the two do not lie in
-    the same coordinates.
+    Each cell takes the fibre of the `source` cell closest to its centre, projected into its own plane; beyond
+    `furthest_mm` it takes the direction of its neighbours.
+
+    **Returns:** `Fibres`.
+
+    **Raises:** `InputError` for meshes that are not surfaces in space, and if more than half of the cells are
+    too far away: the meshes are then not in the same coordinates.
     """
     _check_surface(mesh)
     _check_surface(source)
@@ -187,7 +194,7 @@ def carried_fibres(mesh: Mesh, source: Mesh, *, furthest_mm: float = 5.0) -> Fib
 def fibre_angle(
     one: Float[np.ndarray, "cells 3"], two: Float[np.ndarray, "cells 3"]
 ) -> Float[np.ndarray, " cells"]:
-    """Angle between axes, 0 to 90 degrees: f and -f are the same."""
+    """Angle between axes, 0 to 90 degrees: f and -f are equivalent."""
     return np.degrees(np.arccos(np.minimum(np.abs((one * two).sum(axis=1)), 1.0)))
 
 
@@ -208,7 +215,7 @@ def _boundary(nodes, parts):
 
 
 def _solve(stiffness, known, values, load=None):
-    """K u = load in the nodes that are not known, (nodes,) or several at once as (nodes, columns)."""
+    """Solves K u = load at the nodes that are not known, (nodes,) or several at once as (nodes, columns)."""
     free, given = np.flatnonzero(~known), np.flatnonzero(known)
     u = np.where(known.reshape(-1, *[1] * (values.ndim - 1)), values, 0.0)
     right = -(stiffness[free][:, given] @ u[given])
@@ -243,7 +250,7 @@ def _sides(rings, veins, left):
         others = [k for k in everything if k not in group]
         return sum(((centre[part] - centre[part].mean(axis=0)) ** 2).sum() for part in (list(group), others))
 
-    # Four veins are two and two; otherwise the groups may be of any size.
+    # Four veins form two pairs; otherwise the groups may be of any size.
     sizes = [2] if len(veins) == 4 else range(1, len(veins))
     one = list(min((g for size in sizes for g in combinations(everything, size)), key=spread))
     two = [k for k in everything if k not in one]
@@ -258,14 +265,15 @@ def _filled(
     good: Bool[np.ndarray, " cells"],
     normal: Float[np.ndarray, "cells 3"],
 ) -> Float[np.ndarray, "cells 3"]:
-    """Directions also where `good` is not set: the main one of the neighbours, from the edge inwards."""
+    """Directions filled in where `good` is not set: the principal direction of the neighbours, from the edge
+    inwards."""
     unit, good = unit.copy(), good.copy()
     around = sp.csr_matrix(
         (np.ones(mesh.cells.size), (mesh.cells.ravel(), np.repeat(np.arange(len(unit)), 3))),
         shape=(len(mesh.points), len(unit)),
     )
     while not good.all():
-        axes = np.einsum("ci,cj->cij", unit, unit).reshape(-1, 9)  # f and -f are the same
+        axes = np.einsum("ci,cj->cij", unit, unit).reshape(-1, 9)  # f and -f are equivalent
         bad = np.flatnonzero(~good)
         spread = (around.T[bad] @ (around @ axes)).reshape(-1, 3, 3)
         flat = np.eye(3) - normal[bad][:, :, None] * normal[bad][:, None, :]
@@ -274,7 +282,7 @@ def _filled(
         if not reached.any():
             break
         unit[bad[reached]], good[bad[reached]] = vector[reached, :, 2], True
-    # What no neighbour reaches, a part of its own without any direction, takes that of its first edge.
+    # An isolated part without any direction takes that of its first edge.
     edge = mesh.points[mesh.cells[:, 1]] - mesh.points[mesh.cells[:, 0]]
     return place_fibres(mesh.points, mesh.cells, np.where(good[:, None], unit, edge))[0]
 

@@ -1,4 +1,4 @@
-"""Cases of other simulators, in and out."""
+"""Import and export of cases of other simulators."""
 
 from .opencarp import Electrode, OpenCarpCase, read_opencarp_case, write_opencarp_case
 

@@ -5,15 +5,15 @@ opencarp.org/parameters/master for names and units: points in um, `dt` in us, `t
 S/m, `cellSurfVolRatio` in 1/um, pulses in uA/cm2 with a membrane of 1 uF/cm2.
 
 openCARP's monodomain conductivity is g_i g_e/(g_i + g_e) while `bidm_eqv_mono` is 1, its default, and g_i
-alone where it is 0 (so in the tests of gpuSolve's reader of the format, and in public scripts for CARPentry,
-which double g_i = g_e for the default). We write 0, and g_i = D chi C_m: nothing is rounded twice, and tissue
-that does not conduct is no division by zero.
+alone if it is 0 (as in the tests of gpuSolve's reader of the format, and in public scripts for CARPentry,
+which double g_i = g_e for the default). We write 0, and g_i = D chi C_m: nothing is rounded twice, and
+non-conducting tissue causes no division by zero.
 
-Not run: there is no openCARP here. Its "MitchellSchaeffer" (parameters V_gate, tau_in, tau_out, tau_open,
-tau_close, V_min, V_max in public cases) was not seen in source. Action potentials that others published of
-it (209 and 113 ms for tau_close of 110 and 55 ms, tau_out 6 ms, V_gate 0.13) are 4 and 7 % shorter than those
-of our cell, and 1 and 4 % shorter than those of the modified one, so that it may be the modified one: compare
-one cell (`bench`) before you compare tissue. "mMS", the modified cell, has a voltage from 0 to 1.
+Not tested: exported cases were not run in openCARP. The source of its "MitchellSchaeffer" (parameters V_gate,
+tau_in, tau_out, tau_open, tau_close, V_min, V_max in public cases) was not checked. Its published action
+potentials (209 and 113 ms for tau_close of 110 and 55 ms, tau_out 6 ms, V_gate 0.13) are 4 and 7 % shorter
+than those of our cell, and 1 and 4 % shorter than those of the modified one, so it may be the modified one:
+compare one cell (`bench`) before you compare tissue. "mMS", the modified cell, has a voltage from 0 to 1.
 """
 
 import re
@@ -45,7 +45,7 @@ _LINE = re.compile(r"\s*([A-Za-z_][\w.\[\]]*)\s*=\s*(.*?)\s*$")
 
 @dataclass(frozen=True)
 class Electrode:
-    """A current into some nodes. `strength`: du/dt while it lasts, 1/ms, as for `pulse`."""
+    """A current into some nodes. `strength`: du/dt during the pulse, 1/ms, as for `pulse`."""
 
     nodes: Int[np.ndarray, " nodes"]
     onset_ms: float = 0.0
@@ -55,11 +55,11 @@ class Electrode:
 
 @dataclass(frozen=True)
 class OpenCarpCase:
-    """A case as its files tell it.
+    """A case as described by its files.
 
-    - `mesh`: regions as before the conductivities were put into classes; always in space.
+    - `mesh`: regions as before the classification of conductivities; always in 3-D.
     - `along`, `across`: (cells,), diffusivity along and across the fibres, mm2/ms, as openCARP has them.
-    - `parameters`: all that the parameter file says, as text.
+    - `parameters`: all entries of the parameter file, as text.
     """
 
     mesh: Mesh
@@ -119,10 +119,10 @@ def write_opencarp_case(
 
 
 def read_opencarp_case(folder: str | Path) -> OpenCarpCase:
-    """A case that `write_opencarp_case` wrote, edited by hand or not.
+    """Reads a case that `write_opencarp_case` wrote, possibly edited manually.
 
-    Raises `InputError` for files that are missing or damaged, and for cells whose tag no region of
-    conductivity claims.
+    Raises `InputError` for files that are missing or damaged, and for cells whose tag belongs to no region of
+    conductivity.
     """
     folder = Path(folder)
     said = _read_parameters(folder / PARAMETERS)
@@ -258,7 +258,7 @@ def _classified(regions, diffusivity, classes):
         if len(unique) > classes:
             level = np.log(unique[unique > 0])
             width = (level[-1] - level[0]) / classes
-            # Tissue that does not conduct has a class of its own, below all others.
+            # Non-conducting tissue has a class of its own, below all others.
             place = np.full(len(unique), -1)
             place[unique > 0] = np.minimum(((level - level[0]) / width).astype(int), classes - 1)
             filled, which = np.unique(place, return_inverse=True)
@@ -270,7 +270,7 @@ def _classified(regions, diffusivity, classes):
 
 
 def _parameters(table, ratio, cell, stimuli, end_ms, step_ms):
-    """Lines of the parameter file; none is empty, which openCARP's reader refuses."""
+    """Lines of the parameter file; none is empty, because openCARP's reader rejects empty lines."""
     name, numbers = cell
     low, high = numbers.get("V_min", 0.0), numbers.get("V_max", 1.0)
     text = ",".join(f"{key}={value!r}" for key, value in numbers.items())
@@ -296,7 +296,7 @@ def _parameters(table, ratio, cell, stimuli, end_ms, step_ms):
     lines += [f"imp_region[0].ID[{k}] = {k + 1}" for k in range(len(table))]
     lines += ["# conductivities in S/m", f"num_gregions = {len(table)}"]
     for k, (region, number, value) in enumerate(table):
-        # repr, so that what is read back is the same number
+        # repr, so that reading returns the same number
         along, across = (float(conductivity_from_diffusivity(d)) for d in (value, value / ratio))
         lines += [
             f'gregion[{k}].name = "region_{region}_class_{number}"',

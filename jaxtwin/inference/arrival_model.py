@@ -1,4 +1,4 @@
-"""How arrivals at the points of a map change near one theta: a cheap local model of the wave."""
+"""Cheap local models of arrival times around one theta: linear along the rays of its wave."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ from .problem import Problem
 
 PIECE = 128  # entries
 COLUMNS = 16  # of a derivative at once
-FARTHEST = 3.0  # change of the log speed beyond which no linearisation holds
-EXACT = 16  # parameters up to which the whole Jacobian costs little
+FARTHEST = 3.0  # change of the log speed beyond which the linearisation fails
+EXACT = 16  # parameters up to which the full Jacobian is cheap
 
 
 class AbstractArrivalModel(eqx.Module):
-    """The arrival at the points of a map as a function of theta, near one theta.
+    """Arrival times at the points of a map as a function of theta, near one theta.
 
-    - `arrival`: (points,), there, ms since the wave left its source; 0 where not `reached`.
-    - `white`: there, in the coordinates of the prior.
+    - `arrival`: (points,), at that theta, ms since the wave left its source; 0 where not `reached`.
+    - `white`: that theta, in the coordinates of the prior.
     """
 
     arrival: eqx.AbstractVar[Float[Array, " points"]]
@@ -37,15 +37,15 @@ class AbstractArrivalModel(eqx.Module):
 
     @abstractmethod
     def __call__(self, white: Theta, problem: Problem) -> Float[Array, " points"]:
-        """The arrival at other parameters; NaN where no wave came."""
+        """Arrival times at other parameters; NaN where not activated."""
 
     @abstractmethod
     def slope(self, white: Theta, problem: Problem) -> Float[np.ndarray, "points parameters"]:
-        """Its derivative by theta."""
+        """Derivative of the arrival times with respect to theta."""
 
 
 class JacobianArrival(AbstractArrivalModel):
-    """Linear in theta by the exact `jacobian` (points, parameters) of the simulation: for few parameters."""
+    """Linear in theta by the exact `jacobian` (points, parameters) of the simulation, for few parameters."""
 
     arrival: Float[Array, " points"]
     reached: Bool[Array, " points"]
@@ -62,12 +62,12 @@ class JacobianArrival(AbstractArrivalModel):
 
 
 class RayArrival(AbstractArrivalModel):
-    """Along the rays of one wave: arrival = sum over nodes of the delay there, with delays that go with the
-    inverse of the speed.
+    """Arrival times along the rays of one wave: the sum over nodes of delays that scale with the inverse of
+    the speed.
 
-    - `delays`: (pieces, length), ms, on the rays to the points, at the `nodes` of the same shape, in pieces
-      each of which is part of one `row`, a point.
-    - `cell`, `direction`: the cell through which the front came to each node and its slowness, see `Rays`.
+    - `delays`: (pieces, length), ms, on the rays to the points, at the `nodes` of the same shape; each piece
+      is part of one `row`, a point.
+    - `cell`, `direction`: the cell through which the front reached each node and its slowness, see `Rays`.
     - `log_speed`: at `white`.
     """
 
@@ -106,14 +106,14 @@ class RayArrival(AbstractArrivalModel):
         ).tocsr()  # fmt: skip
 
     def speed_slope(self, theta: Theta, twin: Twin) -> Float[np.ndarray, "parameters nodes"]:
-        """The derivative of the log speed at the nodes by the parameters of the tissue and the cells."""
+        """Derivative of the log speed at the nodes with respect to the parameters of tissue and cells."""
         return np.asarray(_speed_slope(theta, twin, self.cell, self.direction), np.float64)
 
 
 def simulated_model(
     problem: Problem, white: Theta, placed: PlacedMap, activation: Float[Array, " nodes"]
 ) -> AbstractArrivalModel:
-    """Around one simulated `activation`."""
+    """The arrival model of a simulated `activation`."""
     if ravel_pytree(white)[0].size <= EXACT:
         there = placed.arrival(activation)
         jacobian = jnp.nan_to_num(_jacobian(problem.prior.at(white), problem.twin, placed))
@@ -129,7 +129,7 @@ def simulated_model(
 def eikonal_model(
     problem: Problem, white: Theta, placed: PlacedMap, added: Float[Array, " points"] | float = 0.0
 ) -> RayArrival:
-    """Around the eikonal wave, with `added` ms at the points."""
+    """The arrival model of the eikonal wave, with `added` ms at the points."""
     twin, theta = problem.twin, problem.prior.at(white)
     starts, onset = placed.beat.starts()
     diffusivity, speed = _speed_tensor(twin, theta)
@@ -163,8 +163,8 @@ def _along(problem: Problem, white: Theta, placed: PlacedMap, activation, paths:
 
 def _in_pieces(matrix: sp.csr_array):
     """Entries of a sparse matrix and their columns, in pieces of rows, (pieces, PIECE), and the row of each
-    piece: the longest row then costs no more than its entries. A power of 2 of pieces, so that few programs
-    are compiled; those at the end are zero."""
+    piece: the longest row then costs no more than its entries. The number of pieces is a power of 2, so that
+    few programs are compiled; padding is zero."""
     length = np.diff(matrix.indptr)
     pieces = -(-length // PIECE)
     count = 1 << int(max(pieces.sum(), 1) - 1).bit_length()
@@ -178,9 +178,8 @@ def _in_pieces(matrix: sp.csr_array):
 
 
 class Linearised(eqx.Module):
-    """The predictions of all evidence for one map at one theta, and their derivative by the parameters in the
-    coordinates of the prior; None for evidence that has a record of its own, which arrivals do not determine.
-    """
+    """The predictions of all evidence for one map at one theta, and their derivatives in the coordinates of
+    the prior; None for evidence with a record of its own, which arrival times do not determine."""
 
     values: tuple[Any, ...]
     slopes: tuple[Float[np.ndarray, "values parameters"] | None, ...]
@@ -189,7 +188,7 @@ class Linearised(eqx.Module):
 def linearised(
     white: Theta, problem: Problem, model: AbstractArrivalModel, placed: PlacedMap, slope: Any = None
 ) -> Linearised:
-    """Along an arrival model. `slope`: of its arrivals by theta, if already computed."""
+    """The predictions along an arrival model. `slope`: of its arrival times, if already computed."""
     slope = model.slope(white, problem) if slope is None else slope
     values, by_arrival, by_theta = _pointwise(white, problem, model, placed)
     slopes = [
@@ -204,11 +203,12 @@ def linearised(
 
 @eqx.filter_jit
 def _pointwise(white: Theta, problem: Problem, model: AbstractArrivalModel, placed: PlacedMap):
-    """Of each evidence the prediction, its derivative by the arrival at its own point, and that by theta."""
+    """For each evidence the prediction, its derivative with respect to the arrival at its own point, and with
+    respect to theta."""
     theta = problem.prior.at(white)
     flat, back = ravel_pytree(theta)
     there, twin = model(white, problem), problem.twin
-    # a point that no wave reaches has a derivative by what is added to the wave none the less
+    # a non-activated point still has a derivative with respect to the additive terms
     still = jnp.nan_to_num(there)
     values, by_arrival, by_theta = [], [], []
     for one in problem.evidence:
@@ -254,7 +254,7 @@ def curvature(
 
 
 def _by_arrival(problem: Problem, placed: PlacedMap):
-    """The evidence that arrivals determine."""
+    """The evidence that is determined by arrival times."""
     return tuple(one for one in problem.evidence if one.recorder(problem.twin, placed) is None)
 
 
@@ -274,7 +274,7 @@ def nearby(
 ):
     """The negative log posterior by the arrival models of all maps, and its gradient.
 
-    Evidence with a record of its own is left out: what it adds, exact gradients of the simulation have.
+    Evidence with a record of its own is excluded; the exact gradients of the simulation include it.
     """
     total, theta = problem.prior.energy(white), problem.prior.at(white)
     for model, one in zip(models, placed, strict=True):
@@ -286,12 +286,12 @@ def nearby(
 
 
 def tissue_part(theta: Theta) -> Theta:
-    """The part of theta that the speed of a wave depends on."""
+    """The part of theta on which the wave speed depends."""
     return {"tissue": theta["tissue"], "cells": theta["cells"]}
 
 
 def tissue_indices(theta: Theta) -> Int[np.ndarray, " some"]:
-    """Which of the flattened parameters belong to the tissue and the cells."""
+    """Indices of the flattened parameters that belong to tissue and cells."""
     flat, back = ravel_pytree(theta)
     places = back(jnp.arange(flat.size, dtype=flat.dtype))
     return np.asarray(ravel_pytree(tissue_part(places))[0], int)
@@ -308,9 +308,9 @@ def log_speed(part: Theta, twin: Twin, cell, direction) -> Float[Array, " nodes"
 
 @eqx.filter_jit
 def _speed_slope(theta: Theta, twin: Twin, cell, direction):
-    """The derivative of the log speed at the nodes by the parameters of tissue and cells, (some, nodes)."""
+    """Derivative of the log speed at the nodes with respect to tissue and cell parameters, (some, nodes)."""
     some, back = ravel_pytree(tissue_part(theta))
-    # forward, since columns are gathers and rows would scatter; some at a time, to stay in the cache
+    # forward mode, since columns gather and rows would scatter; a few at a time, to stay in the cache
     return jax.lax.map(
         lambda v: jax.jvp(lambda f: log_speed(back(f), twin, cell, direction), (some,), (v,))[1],
         jnp.eye(some.size, dtype=some.dtype), batch_size=COLUMNS,
@@ -324,8 +324,8 @@ def _diffusivity(twin: Twin, theta: Theta):
 
 @eqx.filter_jit
 def _speed_tensor(twin: Twin, theta: Theta):
-    """D of the cells of the mesh (mm2/ms) and one speed at D = 1: where the parameters of the cell model are
-    fields, what they do to the speed is in D."""
+    """D of the cells of the mesh (mm2/ms) and one speed at D = 1; if parameters of the cell model are fields,
+    their effect on the speed is included in D."""
     diffusivity = twin.diffusivity(theta)
     speed = wave_speed(twin.cells(theta["cells"]), jnp.ones((), diffusivity.dtype))
     if speed.ndim == 0:
@@ -335,7 +335,7 @@ def _speed_tensor(twin: Twin, theta: Theta):
 
 @eqx.filter_jit
 def _jacobian(theta: Theta, twin: Twin, placed: PlacedMap):
-    """The exact derivative of the arrival at the points by theta, (points, parameters)."""
+    """Exact derivative of the arrival at the points with respect to theta, (points, parameters)."""
     flat, back = ravel_pytree(theta)
     forward = eqx.tree_at(lambda t: t.adjoint, twin, ForwardMode())
     return jax.jacfwd(lambda f: placed.arrival(forward.solve(back(f), placed.beat).activation))(flat)

@@ -1,4 +1,4 @@
-"""The state of a fit in a file, whole after each iteration: a fit that was killed goes on from there."""
+"""The state of a fit in a file, complete after each iteration: an interrupted fit resumes from it."""
 
 import hashlib
 import json
@@ -21,8 +21,8 @@ FORMAT = "jaxtwin fit 3"
 
 
 class Checkpoint(eqx.Module):
-    """What a fit has come to. `stage`: how many of its parts are done. `start`: where the fit began, `white`:
-    where the running part began, in double; `progress`: what it has done since. `mesh_error`: of the placed
+    """State of a fit. `stage`: number of completed parts. `start`: where the fit began, `white`: where the
+    current part began, in double precision; `progress`: of the current part. `mesh_error`: of the placed
     maps; `lost`, `level`: of the evidence. `reason`: why the last part ended."""
 
     stage: int
@@ -37,8 +37,8 @@ class Checkpoint(eqx.Module):
 
 
 def fingerprint(problem: Problem, data: MappingData, settings: dict[str, Any]) -> str:
-    """Differs where the heart, its maps or the settings of the fit do."""
-    # the text has what is static: bounds, names, counts; the leaves are the arrays
+    """Hash of the heart, its maps and the settings of the fit."""
+    # the text covers static values: bounds, names, counts; the leaves are the arrays
     found = hashlib.sha256(
         f"{json.dumps(settings, sort_keys=True)}{eqx.tree_pformat((problem, data))}".encode()
     )
@@ -49,7 +49,7 @@ def fingerprint(problem: Problem, data: MappingData, settings: dict[str, Any]) -
 
 
 def write_checkpoint(path: str | Path, key: str, checkpoint: Checkpoint) -> None:
-    """Whole or not at all."""
+    """Writes the checkpoint atomically."""
     arrays = {name: getattr(checkpoint, name) for name in ("start", "white", "mesh_error")}
     state = {name: getattr(checkpoint, name) for name in ("stage", "lost", "level", "reason", "history")}
     now = checkpoint.progress
@@ -63,7 +63,7 @@ def write_checkpoint(path: str | Path, key: str, checkpoint: Checkpoint) -> None
 
 
 def read_checkpoint(path: str | Path, key: str) -> Checkpoint | None:
-    """None where there is no such file. Raises `InputError` for one of another fit."""
+    """Reads a checkpoint; None if there is no such file. Raises `InputError` for that of another fit."""
     path = Path(path)
     if not path.exists():
         return None

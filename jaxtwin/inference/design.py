@@ -1,4 +1,4 @@
-"""Design of the next measurement: the pacing sites whose maps are expected to tell most about the tissue."""
+"""Design of the next measurement: the pacing sites with the largest expected information about the tissue."""
 
 from collections.abc import Sequence
 
@@ -23,17 +23,27 @@ def design_next(
     count: int = 1,
     sigma_ms: float = 2.0,
 ) -> list[tuple[int, float]]:
-    """Which of these stimuli to map next at these positions: (index, expected gain in nats), best first.
+    """Ranks candidate pacing stimuli by the expected information gain of mapping them next.
 
-    The expected information gain about diffusivity, scar, fibres and cells, of the linearised twin with the
-    noise that the fit has estimated: the decrease of the log volume of the posterior (D-optimality, Chaloner,
-    Verdinelli 1995, doi 10.1214/ss/1177009939), time offset and discrepancy of the new map unknown. Each
-    after the first is chosen as if those before it had been measured. Eikonal waves: no simulation.
+    The gain is about diffusivity, scar, fibres and cells, for the linearised twin with the estimated noise:
+    the decrease of the log volume of the posterior (D-optimality; Chaloner, Verdinelli 1995, doi
+    10.1214/ss/1177009939), with time offset and discrepancy of the new map unknown. Each site after the first
+    is chosen as if the previous ones had been mapped. Waves are eikonal, without simulation.
 
-    **Arguments:** `problem`: of the fit. `positions`: (points, dim), mm. `count`: sites to choose.
-    `sigma_ms`: noise of the new LATs, ms, before its estimated scale.
+    **Arguments:** `problem`: `found.problem`. `posterior`: from `posterior`. `stimuli`: the candidates.
+    `positions`: (points, dim), mm, where LATs would be measured. `count`: number of sites to choose.
+    `sigma_ms`: standard deviation of the new LATs, ms, before its estimated scale.
+
+    **Returns:** (index, expected gain in nats), the best first.
 
     **Raises:** `InputError` for more sites than candidates.
+
+    **Example:**
+
+    ```python
+    sites = [jt.pulse(jt.in_sphere(mesh, mesh.points[k], 3.0), len(mesh.points)) for k in (0, 500)]
+    best = jt.design_next(found.problem, jt.posterior(found), sites, mesh.points[::10])
+    ```
     """
     if not 0 < count <= len(stimuli):
         raise InputError(
@@ -51,7 +61,7 @@ def design_next(
         gain = {k: 0.5 * np.linalg.slogdet(eye + root.T @ told[k] @ root)[1] for k in left}
         best = max(left, key=gain.__getitem__)
         chosen.append((best, float(gain[best])))
-        # the next is chosen as if this one had been measured
+        # the next is chosen as if this one had been mapped
         within = eye + root.T @ told[best] @ root
         covariance = root @ np.linalg.solve(within, root.T)
         covariance = 0.5 * (covariance + covariance.T)
@@ -61,7 +71,7 @@ def design_next(
 def _information(
     problem: Problem, posterior: Laplace, stimulus: Stimulus, positions, sigma_ms: float
 ) -> Float[np.ndarray, "some some"]:
-    """J^T R^-1 J of a map that was not measured: R has its noise, offset and discrepancy."""
+    """J^T R^-1 J of an unmeasured map: R contains its noise, offset and discrepancy."""
     theta, placed = posterior.theta, place_unmeasured(problem.twin, stimulus, positions)
     model = eikonal_model(problem, posterior.white, placed)
     reached = np.asarray(model.reached)

@@ -1,4 +1,4 @@
-"""The fit: the most probable parameters of a twin, given its maps."""
+"""The fit: the posterior mode of the parameters of a twin, given its maps."""
 
 import warnings
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from .problem import Problem, complete, median_offset, placed_evidence, prior_me
 from .search import Report, Settings, begin_search, descend, eikonal_round
 
 OPTIMISERS = "trust_region", "lbfgs"
-EIKONAL_ROUNDS = 5  # two more than those that begin with a soft border of scar
+EIKONAL_ROUNDS = 5  # two more than the rounds with a soft scar border
 
 
 class Fit(eqx.Module):
@@ -29,8 +29,8 @@ class Fit(eqx.Module):
 
     - `theta`: the estimate. `problem`: twin, prior and evidence. `data`: the maps, and `placed`: the same on
       the mesh.
-    - `loss`: negative log posterior with respect to the information volume. `captured`: points that the
-      fitted waves reach; `rmse_ms`: of these.
+    - `loss`: negative log posterior with respect to the information volume. `captured`: number of points
+      that the fitted waves activate; `rmse_ms`: their root mean square error.
     - `activation`: of each map at the nodes, ms from the origin of its stimulus.
     - `history`: one row per iteration. `reason`: why it ended.
     """
@@ -76,29 +76,29 @@ def fit(
 ) -> Fit:
     """Fits a twin to maps: the posterior mode with respect to the information volume (see `log_volume`).
 
-    First up to `eikonal_rounds` fits of eikonal waves, which take seconds, each corrected by the difference
-    between the simulation at its start and its own eikonal wave; then steps by exact gradients of the
-    simulation.
+    First it makes up to `eikonal_rounds` fits of eikonal waves, which take seconds; each is corrected by the
+    difference between the simulation at its start and its own eikonal wave. Then it takes steps by exact
+    gradients of the simulation.
 
     **Arguments:**
 
-    - `data`: one map for each beat of the twin. LATs without a standard deviation of their own are taken to
-      have 2 ms (`MappingData.with_sigma` sets another); the scale of the noise is estimated.
-    - `evidence`: what is observed in addition to LATs, or `Arrival` with other errors.
-    - `prior`: of theta; independent standard normal where left out, with the time offset of each map centred
-      at its median difference from the eikonal wave at the prior mean.
-    - `theta`: where to begin; the prior mean where left out.
-    - `iterations`: steps by gradients, at most. `optimiser`: "trust_region", which stops when the predicted
-      further decrease of the loss is below `tolerance`, or "lbfgs".
-    - `checkpoint`: an HDF5 file that takes the progress after each iteration, and from which the same fit of
-      the same maps resumes if it was interrupted.
+    - `data`: one map for each beat of the twin. LATs without a standard deviation of their own get 2 ms
+      (`MappingData.with_sigma` sets another); the scale of the noise is estimated.
+    - `evidence`: further kinds of measurement, such as `Voltage`, or `Arrival` with another noise model.
+    - `prior`: of theta. If omitted, independent standard normal, with the time offset of each map centred at
+      its median difference from the eikonal wave at the prior mean.
+    - `theta`: initial guess; the prior mean if omitted.
+    - `iterations`: maximum number of gradient steps. `optimiser`: "trust_region", which stops when the
+      predicted further decrease of the loss is below `tolerance`, or "lbfgs".
+    - `checkpoint`: an HDF5 file that stores the progress after each iteration, and from which the same fit
+      of the same maps resumes after an interruption.
     - `report`: called with the number of iterations done and the `Assessment`.
 
     **Returns:** a `Fit`.
 
     **Raises:** `InputError` for re-entrant maps, maps that do not match the beats, and the checkpoint of
-    another fit; `SolveError` where the simulation at the start fails. Warns (`IdentifiabilityWarning`) where
-    cell parameters cannot be told apart.
+    another fit; `SolveError` if the simulation at the start fails. Warns (`IdentifiabilityWarning`) if the
+    maps cannot separate the cell parameters.
 
     **Example:**
 
@@ -134,7 +134,7 @@ def fit(
         state = descend(state, settings, save)
         save(state)
     now = state.assessment
-    if now is None:  # the file holds a fit that had ended
+    if now is None:  # the checkpoint is of a completed fit
         now = objective(state.problem, state.placed, settings.names)(state.white)
     rows = tuple(row | {"iteration": float(k)} for k, row in enumerate(state.history))
     return Fit(
@@ -144,8 +144,8 @@ def fit(
 
 
 def default_prior(twin: Twin, evidence: Sequence[AbstractEvidence], placed: Sequence[PlacedMap]) -> Prior:
-    """Independent standard normal, the time offset of each map centred at what the eikonal wave at the prior
-    mean leaves: a constant of the time reference is a number like any other."""
+    """Independent standard normal, with the time offset of each map centred at its median difference from the
+    eikonal wave at the prior mean, because a constant of the time reference carries no information."""
     mean = prior_mean(twin, evidence)
     problem = Problem(twin, Prior(mean), tuple(evidence))
     offsets = [median_offset(one, eikonal_model(problem, zeros(mean), one).arrival) for one in placed]

@@ -1,4 +1,4 @@
-"""Which parameters the maps identify at all."""
+"""Identifiability: which parameters the maps determine."""
 
 import equinox as eqx
 import jax
@@ -11,18 +11,18 @@ from ..mapping import MappingData
 from ..monodomain import ForwardMode
 from ..twin import PlacedMap, Theta, Twin, place_maps, scaled, simulate_beat
 
-ROUNDING = 1e-9  # of the largest eigenvalue of the information
-IDENTIFIED, WEAK = 0.1, 0.5  # posterior over prior variance, below which a parameter is called so
+ROUNDING = 1e-9  # relative to the largest eigenvalue of the information
+IDENTIFIED, WEAK = 0.1, 0.5  # posterior over prior variance, below which a parameter gets this label
 
 
 class IdentifiabilityWarning(UserWarning):
-    """More parameters are requested than the data identify."""
+    """Warns that more parameters are requested than the data identify."""
 
 
 class Combination(eqx.Module):
-    """A combination of logarithms of parameters, and how far the data narrow it.
+    """A combination of logarithms of parameters, and how far the data reduce its variance.
 
-    - `names`, `share`: sum_k share_k log(name_k); the share of largest size is 1 or -1.
+    - `names`, `share`: sum_k share_k log(name_k); the largest weight is 1 or -1.
     - `left`: posterior over prior variance.
     """
 
@@ -40,33 +40,45 @@ class Combination(eqx.Module):
 
 
 def identifiable(twin: Twin, data: MappingData, theta: Theta | None = None) -> list[Combination]:
-    """Which combinations of log D and of the logarithms of the estimated cell parameters the maps identify.
+    """Returns the combinations of log D and of the logarithms of the estimated cell parameters that the maps
+    identify.
 
-    From the Fisher information, at `theta` or the prior mean, of changes that are the same everywhere, with
-    the time offset of each map free.
+    They are eigenvectors of the Fisher information, at `theta` or the prior mean, of spatially uniform
+    changes, with the time offset of each map free.
 
     **Returns:** all combinations, the best determined first.
 
-    **Raises:** `InputError` where no point of any map is reached by its wave.
+    **Raises:** `InputError` if no point of any map is activated in the simulation.
+
+    **Example:**
+
+    ```python
+    for combination in jt.identifiable(twin, data):
+        print(combination, combination.left)
+    ```
     """
     names, rows = _sensitivity(twin, data, twin.mean() if theta is None else theta)
     return combinations(names, rows, np.asarray([1.0, *(sd for _, sd in twin.cells.sd)]))
 
 
 def cramer_rao(twin: Twin, data: MappingData, theta: Theta | None = None) -> dict[str, float]:
-    """Cramer-Rao lower bound on the standard deviations of log D and of the logarithms of the estimated cell
-    parameters, all estimated together without a prior, with Gaussian noise.
+    """Returns the Cramer-Rao lower bound on the standard deviations of log D and of the logarithms of the
+    estimated cell parameters.
 
-    For changes that are the same everywhere, with the time offset of each map free, at `theta` or the prior
-    mean. Infinite where the maps do not separate a parameter from the others.
+    All are estimated together without a prior, with Gaussian noise, for spatially uniform changes, with the
+    time offset of each map free, at `theta` or the prior mean.
 
-    **Raises:** `InputError` where no point of any map is reached by its wave.
+    **Returns:** name -> standard deviation; infinite if the maps do not separate a parameter from the others.
+
+    **Raises:** `InputError` if no point of any map is activated in the simulation.
+
+    **Example:** `jt.cramer_rao(twin, data)`
     """
     names, rows = _sensitivity(twin, data, twin.mean() if theta is None else theta)
     gain, vectors = np.linalg.eigh(rows.T @ rows)
     with np.errstate(divide="ignore"):
         spread = np.where(gain > ROUNDING * gain.max(initial=0.0), 1.0 / gain, np.inf)
-    # a parameter with any part in what is not identified at all has no bound
+    # a parameter with any component in an unidentified direction has no bound
     share = np.where(vectors**2 > ROUNDING, vectors**2, 0.0)
     square = np.where(share > 0.0, share * spread[None], 0.0).sum(axis=1)
     return dict(zip(names, np.sqrt(square).tolist(), strict=True))
@@ -75,14 +87,14 @@ def cramer_rao(twin: Twin, data: MappingData, theta: Theta | None = None) -> dic
 def combinations(
     names: tuple[str, ...], slopes: Float[np.ndarray, "points names"], sd: Float[np.ndarray, " names"]
 ) -> list[Combination]:
-    """The combinations that data with these derivatives (over their noise) by the logarithms of parameters
-    separate: eigenvectors of the Fisher information, whitened by the prior standard deviations `sd`; the best
+    """The combinations of log parameters that data with these derivatives (over their noise) separate:
+    eigenvectors of the Fisher information, whitened by the prior standard deviations `sd`; the best
     determined first."""
     white = slopes * sd[None]
     gain, vectors = np.linalg.eigh(white.T @ white)
     made = []
     for g, v in zip(gain[::-1], vectors.T[::-1], strict=True):
-        share = v / sd  # of the parameters themselves: the data see v.(log p/sd)
+        share = v / sd  # in the parameters themselves: the data depend on v.(log p/sd)
         made.append(
             Combination(names, share / share[np.abs(share).argmax()], float(1.0 / (1.0 + max(g, 0.0))))
         )
@@ -90,7 +102,7 @@ def combinations(
 
 
 def unidentified(found: list[Combination]) -> str:
-    """The warning where more parameters are requested than the maps identify; empty where all are."""
+    """The warning if more parameters are requested than the maps identify; empty if all are identified."""
     known = [c for c in found if c.left < IDENTIFIED]
     if len(known) == len(found):
         return ""
@@ -109,8 +121,8 @@ def identifiability(left: np.ndarray) -> np.ndarray:
 
 
 def _sensitivity(twin: Twin, data: MappingData, theta: Theta):
-    """Names of D and the cell parameters, and what a change of their logarithms does to each point over its
-    noise, with the offset of each map free: the square of this is the Fisher information."""
+    """Names of D and the cell parameters, and the derivative of each point with respect to their logarithms
+    over its noise, with the offset of each map free. Its square is the Fisher information."""
     rows = []
     for placed in place_maps(twin, data)[0]:
         timed = np.asarray(placed.timed)
@@ -130,7 +142,7 @@ def _sensitivity(twin: Twin, data: MappingData, theta: Theta):
 
 @eqx.filter_jit
 def _by_logs(theta: Theta, twin: Twin, placed: PlacedMap) -> Float[Array, "points parameters"]:
-    """d(simulated times at the points)/d(log D, log of each estimated cell parameter), alike everywhere."""
+    """d(simulated times at the points)/d(log D, log of each estimated cell parameter), spatially uniform."""
     forward = eqx.tree_at(lambda t: t.adjoint, twin, ForwardMode())
     tissue = twin.tissue(theta, placed.beat.stimulus)
 

@@ -14,17 +14,16 @@ from ..twin import Theta
 from .identify import identifiability
 from .prior import Prior
 
-DENSE = 64  # numbers in theta up to which all of the curvature is computed
-NOT_BELOW = -0.9999  # a correction may not take all of a precision away
+DENSE = 64  # parameters up to which the full curvature is computed
+NOT_BELOW = -0.9999  # a correction must leave part of the precision
 
 
 class Laplace(eqx.Module):
-    """theta = prior.at(z) with z ~ N(white, (I + V diag(l) V^T)^-1): a Gaussian prior and the curvature of
-    the misfit.
+    """Laplace approximation of the posterior: theta = prior.at(z) with z ~ N(white, (I + V diag(l) V^T)^-1).
 
-    In the coordinates z of the prior, where it is N(0, I), the data change it in few directions V only, those
-    in which they are worth l > 0 measurements as sure as the prior (Bui-Thanh et al. 2013,
-    doi 10.1137/12089586X).
+    In the coordinates z of the prior, where it is N(0, I), the data change it in a few directions V only. In
+    these directions they are worth l > 0 measurements as precise as the prior (Bui-Thanh et al. 2013, doi
+    10.1137/12089586X).
 
     - `prior`: of theta. `white`: the mode, z. `directions`: V, (parameters, rank), orthonormal. `gain`: l,
       the largest first.
@@ -37,11 +36,11 @@ class Laplace(eqx.Module):
 
     @property
     def theta(self) -> Theta:
-        """The mode."""
+        """The posterior mode."""
         return self.prior.at(self.white)
 
     def at(self, standard: Float[Array, " parameters"]) -> Theta:
-        """The theta of a draw: what is standard normal becomes this Gaussian."""
+        """Maps a standard normal vector to theta of this Gaussian."""
         flat, back = ravel_pytree(self.white)
         # (I + V l V^T)^(-1/2) = I - V (1 - (1 + l)^(-1/2)) V^T
         shrink = 1.0 - jax.lax.rsqrt(1.0 + self.gain)
@@ -49,19 +48,19 @@ class Laplace(eqx.Module):
         return self.prior.at(back(flat + moved))
 
     def sample(self, key: Array, count: int) -> Theta:
-        """Draws of theta, with (count,) in front of each array."""
+        """Draws of theta; each array has a leading axis of `count`."""
         flat, _ = ravel_pytree(self.white)
         return jax.vmap(self.at)(jax.random.normal(key, (count, flat.size), flat.dtype))
 
     def root(self) -> Float[np.ndarray, "parameters parameters"]:
-        """A root of the covariance of theta: covariance = root root^T, parameters as `ravel_pytree` has
-        them."""
+        """A root of the covariance of theta: covariance = root root^T, parameters in the order of
+        `ravel_pytree`."""
         v, gain = np.asarray(self.directions, np.float64), np.asarray(self.gain, np.float64)
         root = np.eye(len(v)) - (v * (1.0 - (1.0 + gain) ** -0.5)) @ v.T
         return root if self.prior.root is None else np.asarray(self.prior.root, np.float64) @ root
 
     def variance(self) -> Theta:
-        """The variance of each parameter in theta."""
+        """Posterior variance of each parameter in theta."""
         flat, back = ravel_pytree(self.white)
         if self.prior.root is not None:
             return back(jnp.asarray((self.root() ** 2).sum(axis=1), flat.dtype))
@@ -69,7 +68,7 @@ class Laplace(eqx.Module):
         return back(1.0 - jnp.sum(kept[None] * self.directions**2, axis=1))
 
     def sd_of(self, slopes: Float[np.ndarray, "values parameters"]) -> Float[np.ndarray, " values"]:
-        """Standard deviations of values with these derivatives by theta."""
+        """Posterior standard deviations of values with these derivatives with respect to theta."""
         slopes = self.prior.from_theta(slopes)
         inside = slopes @ np.asarray(self.directions, np.float64)
         gain = np.asarray(self.gain, np.float64)
@@ -77,7 +76,8 @@ class Laplace(eqx.Module):
         return np.sqrt(np.maximum(square, 0.0))
 
     def labels(self) -> Theta:
-        """Each parameter in theta: "identified", "weak", or "not" where the data hardly narrow the prior."""
+        """For each parameter in theta: "identified", "weak", or "not" if the data hardly reduce its prior
+        variance."""
         before = Laplace(self.prior, self.white, self.directions, jnp.zeros_like(self.gain)).variance()
         return jax.tree.map(
             lambda left, full: identifiability(np.asarray(left) / np.asarray(full)), self.variance(), before
@@ -90,10 +90,11 @@ class Laplace(eqx.Module):
 
 
 def krylov(product: Callable[[np.ndarray], np.ndarray], size: int, steps: int):
-    """Ritz values and vectors of a symmetric matrix in the Krylov space of so many products.
+    """Ritz values and vectors of a symmetric matrix in the Krylov space of `steps` products.
 
-    One pass with full orthogonalisation: products are dear here, restarts would take several times as many.
-    Ritz values never exceed the eigenvalues they stand for, so that a posterior is rather too wide.
+    One pass with full orthogonalisation: products are expensive here, and restarts would take several times
+    as many. Ritz values never exceed the eigenvalues that they approximate, so the posterior is rather too
+    wide.
     """
     rows, images = np.zeros((0, size)), []
     v = np.random.default_rng(0).standard_normal(size)
@@ -118,12 +119,13 @@ def laplace(
     rank: int = 30,
     nearby: Float[np.ndarray, "numbers numbers"] | None = None,
 ) -> Laplace:
-    """The Gaussian at `white`. `curvature`: v -> J^T W J v, the Gauss-Newton curvature of the misfit.
+    """The Laplace approximation at `white`. `curvature`: v -> J^T W J v, the Gauss-Newton curvature of the
+    misfit.
 
-    With up to `rank` numbers in theta, or 64 where there is nothing `nearby`, all of it is computed, beyond
-    that its part in the Krylov space of `rank` products, which holds the leading directions. `nearby` is a
-    cheap approximation of it as a matrix: what it explains is then taken from it, and the products find where
-    it is wrong, of which there is far less; none with `rank` 0.
+    With up to `rank` parameters, or 64 without `nearby`, the full curvature is computed; otherwise its
+    projection on the Krylov space of `rank` products, which contains the leading directions. `nearby` is a
+    cheap approximation of the curvature as a matrix: it is used first, and the products only find its error,
+    which has a much lower rank; with `rank` 0 it is not corrected.
     """
     flat, back = ravel_pytree(white)
 

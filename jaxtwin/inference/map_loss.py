@@ -22,7 +22,7 @@ def prior_term(white: Theta, problem: Problem):
 
 
 def simulated(theta: Theta, problem: Problem, placed: PlacedMap):
-    """One simulated beat, and what each evidence has recorded of it."""
+    """One simulated beat, and the record of each evidence."""
     twin = problem.twin
     wanted = [one.recorder(twin, placed) for one in problem.evidence]
     solved = twin.solve(theta, placed.beat, tuple(r for r in wanted if r is not None))
@@ -32,7 +32,7 @@ def simulated(theta: Theta, problem: Problem, placed: PlacedMap):
 
 
 def predicted(theta: Theta, problem: Problem, placed: PlacedMap, arrival, records: tuple) -> tuple:
-    """What each evidence predicts at the points."""
+    """The predictions of each evidence at the points."""
     return tuple(
         one.predict(theta, problem.twin, placed, arrival, record)
         for one, record in zip(problem.evidence, records, strict=True)
@@ -46,8 +46,8 @@ def loss(theta: Theta, problem: Problem, placed: PlacedMap, values: tuple) -> Fl
 
 
 def summed(theta: Theta, problem: Problem, placed: PlacedMap, solved: Solved, records: tuple):
-    """Loss of a simulated beat, infinite where it diverged; captured points, sum of their squared residuals
-    in ms2."""
+    """Loss of a simulated beat, infinite if it diverged; number of captured points, and the sum of their
+    squared residuals, ms2."""
     values = predicted(theta, problem, placed, placed.arrival(solved.activation), records)
     hit = jnp.isfinite(values[0]) & placed.timed
     square = jnp.sum(jnp.where(hit, values[0] - placed.lat_ms, 0.0) ** 2)
@@ -78,7 +78,7 @@ def value(white: Theta, problem: Problem, placed: PlacedMap):
 
 @eqx.filter_jit
 def residual(white: Theta, problem: Problem, placed: PlacedMap, activation) -> Float[Array, " points"]:
-    """(prediction - LAT)/scale; NaN at points without a number to compare."""
+    """(prediction - LAT)/scale; NaN at points without a residual."""
     theta = problem.prior.at(white)
     there = problem.arrival.predict(theta, problem.twin, placed, placed.arrival(activation), None)
     gap = there - placed.lat_ms
@@ -86,7 +86,7 @@ def residual(white: Theta, problem: Problem, placed: PlacedMap, activation) -> F
 
 
 def information(theta: Theta, problem: Problem, placed: PlacedMap, values: tuple) -> tuple[Any, ...]:
-    """Of each evidence the Fisher information of its predictions, and of its own nuisance parameters."""
+    """Fisher information of the predictions of each evidence, and of its own nuisance parameters."""
     each = zip(problem.evidence, values, strict=True)
     return tuple(one.information(theta, placed, there) for one, there in each)
 

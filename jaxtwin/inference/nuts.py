@@ -1,4 +1,4 @@
-"""Draws from the posterior itself: Hamiltonian trajectories that end where they turn back."""
+"""Posterior samples by the no-U-turn sampler."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,19 +14,19 @@ from .._results import InputError, SolveError
 from ..twin import Theta
 from .laplace import Laplace
 
-ACCEPTANCE = 0.8  # that the step size is adapted to
-DOUBLINGS = 6  # of a trajectory: at most 63 gradients for a draw
-FEWEST = 10  # draws, below which their correlation cannot be judged
+ACCEPTANCE = 0.8  # target of the step size adaptation
+DOUBLINGS = 6  # maximum per trajectory: at most 63 gradients per draw
+FEWEST = 10  # draws, needed to estimate their correlation
 
 
 class Draws(eqx.Module):
     """Correlated draws from a posterior.
 
-    - `theta`: each array with (draws,) in front. `effective`: as one theta, the number of independent draws
-      that tell as much about the mean of each number.
-    - `acceptance`: (draws,), mean acceptance probability on each trajectory. `gradients`: (draws,), how many
-      it took. `step`: its adapted step, in standard deviations of the Laplace posterior.
-    - `divergences`: trajectories whose energy was lost. With more than a few the draws miss a part of the
+    - `theta`: each array with a leading axis of draws. `effective`: effective sample size of the mean of each
+      parameter, as one theta.
+    - `acceptance`: (draws,), mean acceptance probability on each trajectory. `gradients`: (draws,), number of
+      gradients of each. `step`: adapted step size, in standard deviations of the Laplace posterior.
+    - `divergences`: number of divergent trajectories. With more than a few, the draws miss part of the
       posterior.
     """
 
@@ -47,29 +47,29 @@ def nuts(
     seed: int = 0,
     report: Callable[[int, float], Any] = lambda done, acceptance: None,
 ) -> Draws:
-    """Draws of theta with the log `density`, by the no-U-turn sampler (Hoffman, Gelman 2014,
-    doi 10.48550/arXiv.1111.4246).
+    """Draws of theta with the log `density`, by the no-U-turn sampler (Hoffman, Gelman 2014, doi
+    10.48550/arXiv.1111.4246).
 
-    It moves in coordinates in which the Laplace posterior `around` is standard normal, so that few steps make
-    a trajectory, and begins at the middle of that. The first `warmup` trajectories adapt the step and are
-    left out. `density` as an `eqx.Module` has its arrays as arguments of the compiled program. `report` gets
-    the number of trajectories done, warmup included, and the acceptance on the last.
+    It samples in coordinates in which the Laplace posterior `around` is standard normal, so that trajectories
+    are short, and begins at its mean. The first `warmup` trajectories adapt the step size and are discarded.
+    If `density` is an `eqx.Module`, its arrays are arguments of the compiled program. `report`: called with
+    the number of trajectories done, warm-up included, and the acceptance of the last.
 
-    Raises `InputError` without blackjax or for fewer than 10 draws, `SolveError` where the density in the
-    middle of `around` is not finite.
+    **Raises:** `InputError` without blackjax or for fewer than 10 draws, `SolveError` if the density at the
+    mean of `around` is not finite.
     """
     if draws < FEWEST or warmup < 1:
         raise InputError(
             f"{draws} draws after {warmup} to adapt", f"{FEWEST} or more after 1 or more", "Take more of them"
         )
     library()
-    # it mixes ranks and Python numbers, which a caller may have forbidden
+    # blackjax mixes ranks and Python numbers, which a caller may have forbidden
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         return _drawn(density, around, draws, warmup, seed, report)
 
 
 def library():
-    """The optional library; raises `InputError` where it is missing."""
+    """The optional library; raises `InputError` if it is missing."""
     try:
         import blackjax
         import blackjax.adaptation.step_size
@@ -86,7 +86,7 @@ def _drawn(density, around: Laplace, draws: int, warmup: int, seed: int, report)
     blackjax = library()
     flat, back = ravel_pytree(around.theta)
     begin, adapted, end = blackjax.adaptation.step_size.dual_averaging_adaptation(ACCEPTANCE)
-    # the step at which a Gaussian of so many dimensions is still accepted shrinks with their fourth root
+    # the accepted step size for a Gaussian decreases with the fourth root of the dimension
     adaptation = begin(flat.size**-0.25)
     step = jnp.exp(adaptation.log_step_size)
     state = _begin(density, around)

@@ -16,15 +16,16 @@ from .optimise import Assessment, Model
 from .problem import Problem, zeros
 from .volume import log_volume
 
-MOST_LOST = 0.5  # of the points: otherwise the fit can explain the whole map as noise
+MOST_LOST = 0.5  # fraction of the points: otherwise the fit can explain the whole map as noise
 
 
 def objective(
     problem: Problem, placed: tuple[PlacedMap, ...], names: tuple[str, ...] = ()
 ) -> Callable[[Theta], Assessment]:
-    """White parameters -> negative log posterior per information volume, gradient, captures, by simulation.
+    """The objective of white parameters by simulation: negative log posterior per information volume, its
+    gradient, and captured points.
 
-    `names`: of the maps, for the message of a simulation that fails.
+    `names`: of the maps, for the error message of a failed simulation.
     """
 
     def assess(white: Theta) -> Assessment:
@@ -55,7 +56,7 @@ def simulated_assessment(
 
 def _assessment(loss, gradient, parts, activation, losses, names) -> Assessment:
     captured, squares = sum(hits for hits, _ in parts), sum(square for _, square in parts)
-    # the host waits here, once for all maps
+    # synchronises with the device once for all maps
     loss, captured, squares, losses = jax.device_get((loss, captured, squares, losses))
     rmse = float(squares / max(int(captured), 1)) ** 0.5
     failed = [k for k, each in enumerate(losses) if not np.isfinite(each)]
@@ -76,7 +77,7 @@ def per_volume(
     now: Assessment,
     models: tuple[AbstractArrivalModel, ...] = (),
 ) -> Assessment:
-    """The same per unit of information volume, along the `models` or those of its own waves."""
+    """The objective per unit of information volume, along the `models` or those of its own waves."""
     if not np.isfinite(now.loss):
         return now
     models = models or simulated_models(problem, white, placed, now.activation)
@@ -91,7 +92,7 @@ def simulated_models(problem: Problem, white: Theta, placed, activation) -> tupl
 
 
 def along_models(problem: Problem, placed: tuple[PlacedMap, ...]) -> Callable[[Theta, Assessment], Model]:
-    """(point, its assessment) -> what stands in for the objective near it: waves along the same rays."""
+    """(point, its assessment) -> a local model of the objective: waves along the same rays."""
 
     def near(white: Theta, assessment: Assessment) -> Model:
         _, back = ravel_pytree(white)
@@ -114,9 +115,9 @@ def weighed(
     waves: tuple[Wave, ...] = (),
     known: Sequence[Linearised] = (),
 ) -> tuple[Problem, tuple[PlacedMap, ...]]:
-    """The problem and its maps with what only a fit can tell: the fraction of the points that the parameters
-    have used up, which makes residuals smaller than noise, and the discretisation error of the `waves` at the
-    points, which is kept as it is without these. `known`: the models `linearised`, if already computed."""
+    """The problem and its maps with quantities only known during a fit: the fraction of the points used up by
+    parameters, which makes residuals smaller than noise, and the discretisation error of the `waves` at the
+    points, unchanged if omitted. `known`: the models `linearised`, if already computed."""
     bent = curvature(problem, white, placed, models, known)
     used = float(np.trace(np.linalg.solve(np.eye(len(bent)) + bent, bent)))
     each = zip(models, placed, strict=True)

@@ -1,4 +1,4 @@
-"""The posterior of a fit: its Laplace approximation, with the exact curvature where it matters."""
+"""The posterior of a fit: Laplace approximation with exact curvature in the leading directions."""
 
 from collections.abc import Sequence
 
@@ -17,15 +17,15 @@ from .problem import Problem, zeros
 
 
 def posterior(fit: Fit, *, rank: int = 20, waves: Sequence[Wave] | None = None) -> Laplace:
-    """The posterior of the parameters of a fit as a Gaussian around its estimate (Laplace approximation).
+    """Returns the Laplace approximation of the posterior of a fit: a Gaussian at its estimate.
 
     **Arguments:**
 
-    - `rank`: products with the exact curvature, each a forward-mode and a reverse-mode derivative of every
-      beat, which correct the curvature along rays; 0 leaves it at that.
-    - `waves`: `fit.waves()`, if already computed.
+    - `rank`: number of products with the exact curvature, which correct the curvature along rays; each takes
+      a forward-mode and a reverse-mode derivative of every beat. 0 uses the curvature along rays only.
+    - `waves`: `found.waves()`, if already computed.
 
-    **Returns:** a `Laplace`, from which `predict`, `spread` and `design_next` follow.
+    **Returns:** a `Laplace`, the input of `predict`, `spread` and `design_next`.
 
     **Example:**
 
@@ -51,11 +51,12 @@ def posterior(fit: Fit, *, rank: int = 20, waves: Sequence[Wave] | None = None) 
 
 
 def _sandwiched(problem: Problem, placed: Sequence[PlacedMap], white: Theta, activation):
-    """Weights by what the residuals show of their distribution, should the likelihood have another."""
+    """The problem and its maps, weighted by the empirical distribution of the residuals (sandwich
+    correction)."""
     residuals = np.concatenate(
         [np.asarray(residual(white, problem, one, lat)) for one, lat in zip(placed, activation, strict=True)]
     )
-    # a fit makes residuals smaller than errors, by the parameters that it used up
+    # residuals are smaller than errors, by the degrees of freedom that the fit has used
     errors = residuals[np.isfinite(residuals)] / np.sqrt(1.0 - float(problem.arrival.lost))
     share = problem.arrival.errors.efficiency(errors)
     return tuple(

@@ -1,4 +1,4 @@
-"""Posterior predictions: arrivals of draws from the posterior, along the rays of the fitted wave."""
+"""Posterior predictions: arrival times of posterior draws, along the rays of the fitted wave."""
 
 import equinox as eqx
 import jax
@@ -21,22 +21,28 @@ def predict(
     seed: int = 0,
     wave: Wave | None = None,
 ) -> Float[np.ndarray, "draws nodes"]:
-    """Draws of what a map shows at the nodes, ms in its time reference, or of the activation by a stimulus
-    that was not mapped, ms from its origin; NaN where no wave comes.
+    """Draws activation times at the nodes from the posterior, ms, NaN where not activated.
 
-    Their spread is the posterior standard deviation of the prediction, without the noise of a new
-    measurement; `twin.predict(posterior.theta, what)` is the prediction itself. To first order along the rays
-    of the fitted `wave`: one simulation for all draws, or none if that is already computed. Of cell
-    parameters they have the part in speed.
+    For a map they are in its time reference, for an unmapped stimulus they count from the origin of the
+    stimulus. Their standard deviation is the posterior standard deviation of the prediction, without the
+    noise of a new measurement; `twin.predict(posterior.theta, what)` is the prediction itself. Draws are
+    first order along the rays of one wave: one simulation serves all draws. Cell parameters enter by their
+    effect on wave speed.
 
-    **Arguments:** `what`: the index of a map, or a stimulus. `draws`, `seed`: how many, and of which
-    generator.
+    **Arguments:**
+
+    - `posterior`: from `posterior`.
+    - `what`: the index of a map, or an unmapped stimulus.
+    - `draws`, `seed`: number of draws, and their random seed.
+    - `wave`: the fitted wave, if already computed.
+
+    **Returns:** (draws, nodes), ms.
 
     **Example:**
 
     ```python
-    unseen = jt.pulse(jt.in_sphere(mesh, (10.0, 0.0, 0.0), 3.0), len(mesh.points))
-    sd_ms = jt.predict(found.twin, jt.posterior(found), unseen).std(axis=0)
+    unmapped = jt.pulse(jt.in_sphere(mesh, (10.0, 0.0, 0.0), 3.0), len(mesh.points))
+    sd_ms = jt.predict(found.twin, jt.posterior(found), unmapped).std(axis=0)
     ```
     """
     theta, drawn = posterior.theta, posterior.sample(jax.random.key(seed), draws)
@@ -70,8 +76,9 @@ def predict(
 
 @eqx.filter_jit
 def _faster(theta: Theta, drawn: Theta, twin: Twin, cell, direction) -> Float[Array, "draws nodes"]:
-    """The change of the log speed at the nodes in each draw, to first order: the Gaussian knows nothing
-    beyond. Scar that could be anywhere, without a derivative, would lie on every ray."""
+    """Change of the log speed at the nodes in each draw, to first order, the order of the Gaussian. Beyond
+    it, draws would have prior scar on every ray, wherever the data have no derivative with respect to scar.
+    """
     here = tissue_part(theta)
 
     def one(draw: Theta):

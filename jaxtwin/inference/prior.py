@@ -12,10 +12,10 @@ from ..twin import Theta
 
 
 class Prior(eqx.Module):
-    """N(mean, root root^T) of the parameters: theta = mean + root z with z standard normal.
+    """Gaussian prior N(mean, root root^T) of the parameters: theta = mean + root z with z standard normal.
 
-    Optimisers, curvatures and posteriors work in z ("white"), where a unit step means the same in every
-    direction. With `root` None theta - mean is z itself.
+    Optimisers, curvatures and posteriors work in z ("white"), where a unit step has the same meaning in every
+    direction. With `root` None, z is theta - mean.
 
     - `mean`: the prior mean of theta. `root`: (parameters, parameters), in the order of `ravel_pytree`.
     """
@@ -36,7 +36,7 @@ class Prior(eqx.Module):
         return jax.tree.map(jnp.add, self.mean, self.push(white))
 
     def white(self, theta: Theta) -> Theta:
-        """z of a theta: the inverse of `at`."""
+        """z of theta: the inverse of `at`."""
         moved = jax.tree.map(jnp.subtract, theta, self.mean)
         if self.root is None:
             return moved
@@ -44,7 +44,7 @@ class Prior(eqx.Module):
         return back(jnp.linalg.solve(self.root, flat))
 
     def energy(self, white: Theta) -> Float[Array, ""]:
-        """|z|^2/2, the negative logarithm of the prior density but for a constant."""
+        """|z|^2/2, the negative log prior density up to a constant."""
         return 0.5 * sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(white)), start=jnp.zeros(()))
 
     def push(self, white: Theta) -> Theta:
@@ -55,7 +55,7 @@ class Prior(eqx.Module):
         return back(self.root @ flat)
 
     def pull(self, gradient: Theta) -> Theta:
-        """The gradient by z, root^T g, from a gradient g by theta."""
+        """The gradient with respect to z, root^T g, from a gradient g with respect to theta."""
         if self.root is None:
             return gradient
         flat, back = ravel_pytree(gradient)
@@ -64,7 +64,7 @@ class Prior(eqx.Module):
     def from_theta(
         self, derivative: Float[np.ndarray, "rows parameters"]
     ) -> Float[np.ndarray, "rows parameters"]:
-        """The derivative by z of rows of derivatives by theta."""
+        """Derivatives with respect to z, from rows of derivatives with respect to theta."""
         return derivative if self.root is None else derivative @ np.asarray(self.root, np.float64)
 
 

@@ -17,7 +17,8 @@ from .prior import Prior
 
 
 class Problem(eqx.Module):
-    """What a fit minimises, but for the maps. The first evidence is `Arrival`: rays follow the wave."""
+    """The estimation problem of a fit, without the maps. The first evidence is `Arrival`: rays follow the
+    wave."""
 
     twin: Twin
     prior: Prior
@@ -32,29 +33,29 @@ class Problem(eqx.Module):
 
     @property
     def dtype(self):
-        """Of the solver."""
+        """Precision of the solver."""
         return self.twin.space.mass.dtype
 
     def counted(self, lost: float, level: float) -> "Problem":
-        """With this fraction of the points used up, see `Arrival`."""
+        """The problem with this fraction of the points used up by parameters, see `Arrival`."""
         evidence = (self.arrival.counted(lost, level, self.dtype), *self.evidence[1:])
         return eqx.tree_at(lambda p: p.evidence, self, evidence)
 
     def with_twin(self, twin: Twin) -> "Problem":
-        """With another twin of the same parameters."""
+        """The problem with another twin of the same parameters."""
         return eqx.tree_at(lambda p: p.twin, self, twin)
 
 
 def prior_mean(twin: Twin, evidence: Sequence[AbstractEvidence]) -> Theta:
-    """The prior mean of the parameters of a twin and of its evidence."""
+    """Prior mean of the parameters of a twin and of its evidence."""
     real = twin.space.mass.dtype
     return twin.mean() | {"evidence": {one.name: one.nuisance(real) for one in evidence}}
 
 
 def complete(evidence: Sequence[AbstractEvidence], twin: Twin) -> tuple[AbstractEvidence, ...]:
-    """The evidence with `Arrival` first, added where it is missing.
+    """The evidence with `Arrival` first; it is added if missing.
 
-    Raises `InputError` for two of one name, and for voltages in a twin without scar.
+    **Raises:** `InputError` for two of the same name, and for voltages in a twin without scar.
     """
     arrivals = [one for one in evidence if isinstance(one, Arrival)] or [Arrival()]
     every = (*arrivals, *(one for one in evidence if not isinstance(one, Arrival)))
@@ -72,7 +73,7 @@ def complete(evidence: Sequence[AbstractEvidence], twin: Twin) -> tuple[Abstract
 def placed_evidence(
     twin: Twin, data: MappingData, evidence: Sequence[AbstractEvidence]
 ) -> tuple[PlacedMap, ...]:
-    """The maps on the mesh with what each evidence has measured; see `place_maps`."""
+    """The maps placed on the mesh, with the measurements of each evidence; see `place_maps`."""
     placed, rows = place_maps(twin, data)
     return tuple(
         replace(one, measured={e.name: e.measured(twin, data, row) for e in evidence})
@@ -86,8 +87,8 @@ def zeros(theta: Theta) -> Theta:
 
 
 def median_offset(placed: PlacedMap, arrival: Float[Array, " points"]) -> float:
-    """The offset of the time reference of a map, ms, given predicted arrivals: the median of the differences
-    over the points with a LAT; 0 where no wave reaches any."""
+    """Time offset of a map, ms, given predicted arrival times: the median difference over the points with a
+    LAT; 0 if none is activated."""
     gap = np.asarray(placed.lat_ms, np.float64) - np.asarray(arrival, np.float64)
     gap = gap[np.asarray(placed.timed) & np.isfinite(gap)]
     return float(np.median(gap)) if len(gap) else 0.0

@@ -1,4 +1,4 @@
-"""Draws from the posterior of a fit itself, against which its Gaussian can be judged."""
+"""Posterior samples of a fit, to check its Laplace approximation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ from .problem import Problem
 
 
 class LogPosterior(eqx.Module):
-    """The logarithm of the posterior density of theta, but for a constant, by simulation of all maps."""
+    """Log posterior density of theta up to a constant, by simulation of all maps."""
 
     problem: Problem
     placed: tuple[PlacedMap, ...]
@@ -30,13 +30,13 @@ class LogPosterior(eqx.Module):
 
 
 def log_posterior(fit: Fit, theta: Theta) -> LogPosterior:
-    """With the discretisation error as it is at `theta`."""
+    """The log posterior of a fit, with the discretisation error estimated at `theta`."""
     waves = simulated_waves(fit.twin, theta)
     white = fit.problem.prior.white(theta)
     models = simulated_models(fit.problem, white, fit.placed, tuple(wave.activation for wave in waves))
     _, placed = weighed(fit.problem, fit.placed, white, models, waves)
-    # draws of all parameters free the noise from what they use up: to do so in the likelihood too counts
-    # twice
+    # sampling all parameters already accounts for the degrees of freedom that they take from the noise:
+    # to correct the likelihood too would count them twice
     return LogPosterior(fit.problem.counted(0.0, 0.0), placed)
 
 
@@ -49,16 +49,27 @@ def sample(
     seed: int = 0,
     report: Callable[[int, float], Any] = lambda done, acceptance: None,
 ) -> Draws:
-    """Draws of theta from the posterior itself, of which `posterior` is the Gaussian approximation: a check
-    of that on small problems.
+    """Draws posterior samples of theta by the no-U-turn sampler, to check the Laplace approximation
+    `posterior` on small problems.
 
-    By the no-U-turn sampler (Hoffman, Gelman 2014, doi 10.48550/arXiv.1111.4246), in coordinates in which
-    `posterior` is standard normal. A draw takes some seven gradients of the simulation of all maps; the
-    `warmup` trajectories before adapt their step. The discretisation error is estimated once, at the mode.
-    `report` gets the number of trajectories done, warmup included, and the acceptance on the last.
+    It samples in coordinates in which `posterior` is standard normal (Hoffman, Gelman 2014, doi
+    10.48550/arXiv.1111.4246). One draw takes about seven gradients of the simulation of all maps. The
+    discretisation error is estimated once, at the mode.
+
+    **Arguments:** `draws`: number of samples, at least 10. `warmup`: trajectories that adapt the step size
+    first. `report`: called with the number of trajectories done, warm-up included, and the acceptance of the
+    last.
+
+    **Returns:** `Draws`.
 
     **Raises:** `InputError` without blackjax (`pip install "jaxtwin[bayes]"`) or for fewer than 10 draws.
+
+    **Example:**
+
+    ```python
+    draws = jt.sample(found, jt.posterior(found), draws=200)
+    ```
     """
-    library()  # where it is missing, say so before the simulations
+    library()  # raise before the simulations if it is missing
     density = log_posterior(fit, posterior.theta)
     return nuts(density, posterior, draws=draws, warmup=warmup, seed=seed, report=report)

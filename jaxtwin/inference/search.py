@@ -1,4 +1,4 @@
-"""The search for the best parameters: eikonal waves first, then the simulation itself."""
+"""The optimisation of a fit: eikonal waves first, then the simulation itself."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,17 +19,17 @@ from .objective import along_models, objective, per_volume, simulated_assessment
 from .optimise import Assessment, Optimum, Progress, history_row, lbfgs, trust_region
 from .problem import Problem
 
-SOFT = 0.0, 1 / 3, 2 / 3  # of the way to its own sharpness the border of scar is in the first rounds
-EIKONAL_ITERATIONS = 10  # of one round
-EIKONAL_TOLERANCE = 2.0  # the next correction moves the minimum by more
-EXCITING = 4  # steps of one standard deviation, towards cells that conduct all beats
+SOFT = 0.0, 1 / 3, 2 / 3  # sharpness of the scar border in the first rounds, relative to its own
+EIKONAL_ITERATIONS = 10  # iterations of one round
+EIKONAL_TOLERANCE = 2.0  # coarse, since the next correction moves the minimum by more
+EXCITING = 4  # steps of one standard deviation towards cells that conduct all beats
 
 Report = Callable[[int, Assessment], Any]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How long to try. See `fit`."""
+    """Settings of the search. See `fit`."""
 
     iterations: int
     tolerance: float
@@ -40,8 +40,8 @@ class Settings:
 
 
 class State(eqx.Module):
-    """What a fit has come to. `stage`: how many of its parts are done. `white`: where the running part began,
-    `start`: where the fit began. `progress`: what the running part has done since."""
+    """State of a fit. `stage`: number of completed parts. `white`: where the current part began, `start`:
+    where the fit began. `progress`: of the current part."""
 
     problem: Problem
     placed: tuple[PlacedMap, ...]
@@ -55,10 +55,10 @@ class State(eqx.Module):
 
 
 def conducting(problem: Problem, placed: tuple[PlacedMap, ...], white: Theta) -> Theta:
-    """The parameters, or nearby ones whose cells let more of the measured beats conduct.
+    """Theta, or a nearby theta whose cell parameters let more of the measured beats conduct.
 
-    A premature beat that blocks in the simulation has no derivative, so that no step finds out of it. The
-    parameters of the cells are tried one after another, by their standard deviations.
+    A premature beat that blocks in the simulation has no derivative, so no gradient step can recover it. The
+    cell parameters are tried one after another, in steps of their standard deviations.
     """
     names = problem.twin.cells.names
     if not names:
@@ -82,7 +82,7 @@ def conducting(problem: Problem, placed: tuple[PlacedMap, ...], white: Theta) ->
 
 
 def begin_search(problem: Problem, placed, white: Theta, settings: Settings, data: MappingData, path):
-    """The state to go on from, and what saves one."""
+    """The state to start or resume from, and a function that saves a state."""
     if path is None:
         return _fresh(problem, placed, white), lambda state, progress=None: None
     told = {
@@ -125,7 +125,7 @@ def _restored(problem: Problem, placed, white: Theta, saved: Checkpoint) -> Stat
 
 
 def _eikonal_fit(problem: Problem, placed, white: Theta, added: list) -> Optimum:
-    """The fit of eikonal waves that take `added` ms to the points of each map."""
+    """The fit of eikonal waves, with `added` ms at the points of each map."""
 
     def assess(white: Theta) -> Assessment:
         each = zip(placed, added, strict=True)
@@ -141,18 +141,19 @@ def _eikonal_fit(problem: Problem, placed, white: Theta, added: list) -> Optimum
 
 
 def eikonal_round(state: State, settings: Settings) -> State:
-    """A fit of eikonal waves with the difference between the simulation at its start and its own eikonal
-    wave: a space mapping (Bandler et al. 1994, doi 10.1109/22.339794), for one simulation and no gradient."""
+    """A fit of eikonal waves corrected by the difference between the simulation at its start and its own
+    eikonal wave: a space mapping (Bandler et al. 1994, doi 10.1109/22.339794), for one simulation and no
+    gradient."""
     sharp, problem, white = state.stage >= len(SOFT), state.problem, state.white
     twin = problem.twin
     if not sharp:
-        # far from its place a sharp border of scar has no derivative
+        # far from the true border, a sharp scar border has no derivative
         soft = twin.tissue_map.softened(SOFT[state.stage])
         problem = problem.with_twin(eqx.tree_at(lambda t: t.tissue_map, twin, soft))
     now = simulated_assessment(problem, state.placed, white, settings.names)
     if now.failure and not state.stage:
         raise SolveError(now.failure)
-    if now.failure:  # the search by gradients then begins where the fit began
+    if now.failure:  # the gradient steps then begin where the fit began
         return replace(state, stage=settings.rounds)
     models = tuple(eikonal_model(problem, white, one) for one in state.placed)
     now = per_volume(problem, state.placed, white, now, models)
@@ -161,14 +162,14 @@ def eikonal_round(state: State, settings: Settings) -> State:
         jnp.nan_to_num(one.arrival(lat) - model.arrival)
         for one, lat, model in zip(state.placed, now.activation, models, strict=True)
     ]
-    # the discretisation error costs as much as the simulation and changes little
+    # estimating the discretisation error costs as much as the simulation, and it changes little
     waves = () if state.stage else simulated_waves(problem.twin, problem.prior.at(white), now.activation)
     counted, placed = weighed(problem, state.placed, white, models, waves, now.linearised)
     found = _eikonal_fit(counted, placed, white, added)
     moved = jax.tree.map(jnp.subtract, found.theta, white)
     step = float(jnp.linalg.norm(ravel_pytree(moved)[0]))
     row = history_row(0, now, step) | {"gradient_norm": float("nan")}
-    # where the correction has settled there is nothing left for these waves
+    # once the correction has converged, eikonal waves have no more to improve
     settled = sharp and len(found.history) == 1
     return replace(
         state, problem=counted.with_twin(twin), placed=placed, white=found.theta,
@@ -177,8 +178,8 @@ def eikonal_round(state: State, settings: Settings) -> State:
 
 
 def descend(state: State, settings: Settings, save) -> State:
-    """A search by gradients of the simulation; without eikonal rounds two, the second with the weights that
-    the first has found."""
+    """Gradient-based search on the simulation; without eikonal rounds two, the second with the weights found
+    by the first."""
     again = not settings.rounds and state.stage == 1
     if state.progress is None and (settings.rounds or again):
         state = _reweighed(state, settings)
@@ -210,7 +211,7 @@ def descend(state: State, settings: Settings, save) -> State:
 
 
 def _reweighed(state: State, settings: Settings) -> State:
-    """With the weights at where the search begins: the better of the eikonal fit and the start."""
+    """The state with weights at the start of the search: the better of the eikonal fit and the start."""
 
     def assessed(white: Theta) -> Assessment:
         now = simulated_assessment(state.problem, state.placed, white, settings.names)

@@ -16,11 +16,11 @@ from .laplace import Laplace
 class Spread(eqx.Module):
     """Posterior uncertainty of diffusivity and scar at each node; (nodes,) arrays.
 
-    - `log_sd`: standard deviation of the logarithm of D, to first order in theta: what the Gaussian knows.
-      Far from scar its draws have the scar of the prior, at places that the data speak against.
-    - `low`, `high`: the middle 90 % of D over draws, mm2/ms, in which such rare scar is not.
-    - `information`: the fraction of the prior variance of log D that the data removed, 0 to 1.
-    - `scar`: the probability that the scar fraction is above a half.
+    - `log_sd`: standard deviation of log D, to first order in theta. Far from scar, draws of the Gaussian
+      contain scar as often as the prior, at places where the data exclude it; the first order does not.
+    - `low`, `high`: central 90 % interval of D over draws, mm2/ms, which excludes such rare scar.
+    - `information`: fraction of the prior variance of log D that the data removed, 0 to 1.
+    - `scar`: probability that the scar fraction is above 0.5.
     """
 
     log_sd: Float[Array, " nodes"]
@@ -33,14 +33,20 @@ class Spread(eqx.Module):
 def spread(
     fit: Fit, posterior: Laplace, *, waves: Sequence[Wave] | None = None, draws: int = 200, seed: int = 0
 ) -> Spread:
-    """The posterior uncertainty of diffusivity and scar at the nodes, from draws of posterior and prior.
+    """Returns the posterior uncertainty of diffusivity and scar at the nodes, compared with the prior.
 
-    Their discretisation error widens log D. `waves`: `fit.waves()`, if already computed.
+    **Arguments:**
+
+    - `fit`: the fitted twin. `posterior`: from `posterior`.
+    - `waves`: `fit.waves()`, if already computed; their discretisation error widens log D.
+    - `draws`, `seed`: number of posterior samples, and their random seed.
+
+    **Returns:** a `Spread`.
 
     **Example:**
 
     ```python
-    log_sd = jt.spread(found, jt.posterior(found)).log_sd
+    log_sd = jt.spread(found, jt.posterior(found)).log_sd  # (nodes,)
     ```
     """
     twin = fit.twin
@@ -56,12 +62,12 @@ def spread_of(
     draws: int = 200,
     seed: int = 0,
 ) -> Spread:
-    """As `spread`, with the standard deviation of log D that the discretisation leaves as `error`."""
+    """As `spread`, with `error` the standard deviation of log D due to discretisation."""
     before_data = Laplace(
         posterior.prior, jax.tree.map(jnp.zeros_like, posterior.white),
         posterior.directions, jnp.zeros_like(posterior.gain),
     )  # fmt: skip
-    key = jax.random.key(seed)  # the same draws for both, so that their noise cancels in the ratio
+    key = jax.random.key(seed)  # the same random numbers for both, so that their noise cancels in the ratio
     drawn = posterior.sample(key, draws)
     log_d, scar = _fields(tissue_map, drawn)
     near, before = (_linear(tissue_map, posterior.theta, d) for d in (drawn, before_data.sample(key, draws)))
@@ -78,7 +84,7 @@ def spread_of(
 @eqx.filter_jit
 @eqx.filter_vmap(in_axes=(None, None, 0))
 def _linear(tissue_map: AbstractTissueMap, theta: Theta, draw: Theta):
-    """The change of log D to first order. Parameters of the tissue alone."""
+    """The change of log D to first order, for parameters of the tissue only."""
     move = jax.tree.map(jnp.subtract, draw["tissue"], theta["tissue"])
     return jax.jvp(lambda t: jnp.log(tissue_map.diffusivity(t)), (theta["tissue"],), (move,))[1]
 

@@ -1,4 +1,4 @@
-"""A fitted twin in a file: everything to predict from it again, in another process or on another machine."""
+"""A fitted twin in a file: everything needed to predict from it in another process or on another machine."""
 
 import dataclasses
 import importlib
@@ -23,17 +23,19 @@ PACKAGE = __name__.partition(".")[0]
 
 
 class FittedTwin(eqx.Module):
-    """A fit and its posterior, which is None where it was not computed."""
+    """A fit and its posterior; the posterior is None if it was not computed."""
 
     fit: Fit
     posterior: Laplace | None = None
 
 
 def write_twin(path: str | Path, fit: Fit, posterior: Laplace | None = None) -> None:
-    """Writes a fitted twin to an HDF5 file, whole or not at all.
+    """Writes a fitted twin atomically to an HDF5 file.
 
-    The file holds the heart, the parameters and their prior, the posterior, and the maps; nothing in it is
-    executed when it is read.
+    The file holds the heart, the parameters and their prior, the posterior, and the maps. Reading it executes
+    nothing.
+
+    **Arguments:** `fit`: from `fit`. `posterior`: from `posterior`; may be omitted.
 
     **Example:**
 
@@ -52,13 +54,14 @@ def write_twin(path: str | Path, fit: Fit, posterior: Laplace | None = None) -> 
 
 
 def read_twin(path: str | Path, *, classes: Iterable[type] = ()) -> FittedTwin:
-    """The fitted twin that `write_twin` wrote; it predicts bit for bit what it did before.
+    """Reads a fitted twin that `write_twin` wrote; its predictions are identical bit for bit.
 
-    **Arguments:** `classes`: own cell models, recorders, evidence and the like that the twin is made of;
+    **Arguments:** `classes`: your own cell models, recorders, evidence and other classes used in the twin;
     those of jaxtwin are known.
 
-    **Raises:** `InputError` for a file that is none of a twin, of another version, or made of classes that
-    are not known.
+    **Returns:** a `FittedTwin`.
+
+    **Raises:** `InputError` for another kind of file, another version, or unknown classes.
 
     **Example:**
 
@@ -93,14 +96,14 @@ def _name(kind: type) -> str:
 
 
 def _fields(kind: type) -> tuple[str, ...] | None:
-    """Names of the fields of a class that can be stored; None of one that cannot."""
+    """Names of the stored fields of a class; None for a class that cannot be stored."""
     if issubclass(kind, eqx.Module):
         return tuple(field.name for field in dataclasses.fields(kind))
     return None
 
 
 def _described(value: Any, arrays: list[np.ndarray]) -> Any:
-    """A value as JSON, its arrays in a list."""
+    """A value as JSON; its arrays are appended to a list."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, jax.Array | np.ndarray | np.generic):
@@ -122,7 +125,7 @@ def _described(value: Any, arrays: list[np.ndarray]) -> Any:
 
 
 def _built(told: Any, arrays: list[np.ndarray], own: dict[str, type]) -> Any:
-    """The value of a description. Classes are looked up, and made without calling anything of theirs."""
+    """The value of a description. Classes are looked up and built without calling their code."""
     if not isinstance(told, dict):
         return told
     if "array" in told:

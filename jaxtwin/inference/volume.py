@@ -1,11 +1,10 @@
 """The information-volume (Laplace evidence) term of the objective and its derivative.
 
-A posterior density says how probable theta is per unit of its own parameters, and its mode moves when those
-are chosen otherwise: a scar field that is halfway everywhere has parameters that the maps determine, one that
-is 0 or 1 has none inside. The mode with respect to the information volume, sqrt(det(I + J^T W J)), is the
-same in all coordinates (Jermyn 2005, doi 10.1214/009053604000001273), and the logarithm of that volume is
-what Laplace's approximation of the evidence has in addition to the density: parameters that only follow the
-noise do not pay.
+A posterior density is per unit of the chosen parameters, so its mode moves if the parameters are chosen
+differently: a scar field that is halfway everywhere has parameters that the maps determine, one that is 0 or
+1 has none inside. The mode with respect to the information volume, sqrt(det(I + J^T W J)), is the same in all
+coordinates (Jermyn 2005, doi 10.1214/009053604000001273). The logarithm of that volume is the term that the
+Laplace approximation of the evidence adds to the density: it penalises parameters that only follow the noise.
 """
 
 from collections.abc import Sequence
@@ -36,12 +35,12 @@ def log_volume(
     placed: tuple[PlacedMap, ...],
     models: Sequence[AbstractArrivalModel],
 ) -> tuple[float, Theta, tuple[Linearised, ...]]:
-    """log det(I + J^T W J)/2 with J of the activation times along arrival models around `white`, its
-    derivative by `white`, and the models `linearised`.
+    """log det(I + J^T W J)/2, with J of the activation times along arrival models around `white`, its
+    derivative with respect to `white`, and the models `linearised`.
 
-    At the `level` of the noise of the evidence: how the volume changes with the noise, `Arrival.lost` has.
-    How the direction of conduction changes J is left out. 0 for models with the exact Jacobian of a few
-    parameters, which is not followed.
+    It is evaluated at the `level` of the noise of the evidence; the dependence of the volume on the noise is
+    in `Arrival.lost`. The effect of the conduction direction on J is neglected. 0 for models with the exact
+    Jacobian of a few parameters.
     """
     rays = [model for model in models if isinstance(model, RayArrival)]
     if len(rays) < len(models):
@@ -89,7 +88,7 @@ def log_volume(
 
 
 def _corners(twin: Twin, model: RayArrival) -> sp.csr_array:
-    """From nodes to the cells through which the front came to each, as a mean of the corners."""
+    """From nodes to the cells through which the front reached each, as a mean of the corners."""
     corners = np.asarray(twin.mesh.cells)[np.asarray(model.cell)]
     count, each = corners.shape
     ends = np.arange(count + 1) * each

@@ -1,4 +1,4 @@
-"""Measured maps as mapping systems export them: read, checked, stored and handed on."""
+"""Measured maps as mapping systems export them: read, checked, stored and prepared for a fit."""
 
 from .annotate import Annotation, annotate, annotated
 from .data import MappingData, project

@@ -1,4 +1,4 @@
-"""Activation times from waveforms: for maps without annotations, and to hold annotations against."""
+"""Activation times from waveforms, for maps without annotations and to check annotations."""
 
 from dataclasses import dataclass
 
@@ -9,20 +9,20 @@ from scipy.ndimage import gaussian_filter1d
 from .._results import InputError
 from .study import AbstractSignals, Map
 
-SLOPE_MS = 1.5  # width of the Gaussian that a waveform is smoothed by before its slope is taken
-ENVELOPE_MS = 5.0  # of the one that makes an envelope of the energy of a bipolar
-RIVAL = 0.8  # of the deepest slope, from which another deflection is a rival
-APART_MS = 8.0  # deflections nearer than this are one
-PLACED = 0.05  # of a sample, to which the parabola and the centre of gravity place an activation
+SLOPE_MS = 1.5  # width of the Gaussian that smooths a waveform before differentiation
+ENVELOPE_MS = 5.0  # width of the Gaussian for the energy envelope of a bipolar signal
+RIVAL = 0.8  # fraction of the steepest slope, above which another deflection is a rival
+APART_MS = 8.0  # deflections closer than this are one
+PLACED = 0.05  # of a sample, accuracy of the parabola and of the centre of gravity
 BEAT_TO_BEAT_MS = 1.0
 LEAST_SNR = 4.0  # of slope or energy over noise, below which nothing is annotated
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """Activations of the points of a map, NaN where none was found.
+    """Activations of the points of a map, NaN if none was found.
 
-    - `lat_ms`: against the reference. `sigma_ms`: standard deviation. `reference_ms`: on the clock of the
+    - `lat_ms`: relative to the reference. `sigma_ms`: standard deviation. `reference_ms`: in the time of the
       trace.
     - `kind`: (points,), "unipolar", "bipolar" or "" for each.
     """
@@ -37,9 +37,9 @@ def annotate(one: Map, method: str = "auto") -> Annotation:
     """Annotates the waveforms of a map inside the window of interest of each point.
 
     "unipolar": the steepest negative slope, when the front passes below the electrode (Cantwell et al. 2015,
-    doi 10.1016/j.compbiomed.2015.04.027). "bipolar": the middle of the energy around its peak. "auto":
-    the first where a point has a unipolar channel. A point without a reference annotation takes the peak of
-    the energy of its reference channel.
+    doi 10.1016/j.compbiomed.2015.04.027). "bipolar": the barycentre of the energy around its peak. "auto":
+    the first if a point has a unipolar channel. A point without a reference annotation takes the peak of the
+    energy of its reference channel.
 
     Raises `InputError` for a map without waveforms.
     """
@@ -79,10 +79,10 @@ def annotate(one: Map, method: str = "auto") -> Annotation:
 
 
 def annotated(one: Map, method: str = "auto") -> Map:
-    """The map with activations from its waveforms in place of those that were exported.
+    """The map with activations from its waveforms instead of the exported ones.
 
-    To the standard deviation of the annotation 1 ms is added in squares: beats differ, and catheter and wall
-    move between them, which no single waveform shows.
+    1 ms is added in quadrature to the standard deviation of the annotation: beats differ, and catheter and
+    wall move between them, which no single waveform shows.
     """
     found = annotate(one, method)
     reason = ["" if np.isfinite(lat) else "no activation found in its waveform" for lat in found.lat_ms]
@@ -111,14 +111,14 @@ def _index(signals: AbstractSignals, name: str) -> int | None:
 def steepest(
     values: Float[np.ndarray, " samples"], step_ms: float, inside: Bool[np.ndarray, " samples"]
 ) -> tuple[float, float]:
-    """Time of the steepest negative slope of a unipolar, ms from the first sample, and its standard
+    """Time of the steepest negative slope of a unipolar signal, ms from the first sample, and its standard
     deviation.
 
-    The slope is that of the waveform smoothed by a Gaussian. Its minimum is where the second derivative is
-    zero, so that noise of standard deviation s'' in this moves it by s''/|v'''|; s'' follows from the noise
-    of the samples, and this from their second differences, which a smooth wave leaves out. With a rival, a
-    deflection nearly as steep elsewhere in the window, half the distance to it is added in squares. NaN where
-    the slope does not stand out of the noise.
+    The slope is that of the waveform smoothed by a Gaussian. Its minimum is at a zero of the second
+    derivative, so noise of standard deviation s'' in the latter shifts it by s''/|v'''|. s'' follows from the
+    noise of the samples, which is estimated from their second differences, where a smooth wave cancels. With
+    a rival, a deflection nearly as steep elsewhere in the window, half the distance to it is added in
+    quadrature. NaN if the slope does not exceed the noise.
     """
     width = SLOPE_MS / step_ms
     values = _filled(values)
@@ -128,7 +128,7 @@ def steepest(
     slope = gaussian_filter1d(values, width, order=1)
     window = np.where(inside, slope, np.inf)
     at = int(window.argmin())
-    # standard deviations of the derivatives of white noise behind a Gaussian of this width
+    # standard deviations of the derivatives of white noise smoothed by a Gaussian of this width
     of_slope = noise * np.sqrt(1.0 / (4.0 * np.sqrt(np.pi) * width**3))
     of_second = noise * np.sqrt(3.0 / (8.0 * np.sqrt(np.pi) * width**5))
     if -slope[at] < LEAST_SNR * max(of_slope, 1e-12):
@@ -142,13 +142,13 @@ def steepest(
 def middle(
     values: Float[np.ndarray, " samples"], step_ms: float, inside: Bool[np.ndarray, " samples"]
 ) -> tuple[float, float]:
-    """Time of the middle of the energy of a bipolar around its peak, ms from the first sample, and its
+    """Barycentre of the energy of a bipolar signal around its peak, ms from the first sample, and its
     standard deviation.
 
-    The energy is the square of the slope, smoothed. Its centre of gravity over the part above half its
-    peak has less noise than the peak and does not hang on the direction of the electrodes. The deviation is
-    the width of that part over the root of twelve times what it stands above the noise. NaN where that is too
-    low.
+    The energy is the square of the slope, smoothed. Its centre of gravity over the part above half its peak
+    has less noise than the peak and does not depend on the direction of the electrodes. The standard
+    deviation is the width of that part over the root of twelve times its signal-to-noise ratio. NaN if that
+    ratio is too low.
     """
     values = _filled(values)
     if not inside.any() or len(values) < 16 or np.ptp(values) == 0:
@@ -177,12 +177,12 @@ def _filled(values: np.ndarray) -> np.ndarray:
 
 
 def _noise(values: np.ndarray) -> float:
-    """Standard deviation of white noise in a waveform, from its second differences, robustly."""
+    """Standard deviation of white noise in a waveform, a robust estimate from its second differences."""
     return float(np.median(np.abs(np.diff(values, 2))) / 0.6745 / np.sqrt(6.0))
 
 
 def _vertex(values: np.ndarray, at: int) -> float:
-    """Where the parabola through three samples has its vertex, in samples from the middle one."""
+    """Vertex of the parabola through three samples, in samples from the middle one."""
     if not 0 < at < len(values) - 1:
         return 0.0
     before, here, after = values[at - 1 : at + 2]
@@ -191,7 +191,7 @@ def _vertex(values: np.ndarray, at: int) -> float:
 
 
 def _rival(height: np.ndarray, at: int, inside: np.ndarray, step_ms: float) -> float:
-    """Distance to the farthest other peak that is nearly as high, ms; 0 without one."""
+    """Distance to the farthest other peak of nearly the same height, ms; 0 if there is none."""
     peaks = np.flatnonzero((height[1:-1] >= height[:-2]) & (height[1:-1] > height[2:])) + 1
     far = np.abs(peaks - at) * step_ms
     rivals = peaks[inside[peaks] & (far > APART_MS) & (height[peaks] > RIVAL * height[at])]

@@ -1,4 +1,4 @@
-"""The columns of a table: which quantity a name stands for, and in which unit."""
+"""Column names of tables: their quantity and unit."""
 
 import re
 
@@ -6,12 +6,12 @@ LENGTHS = {"mm": 1.0, "cm": 10.0, "m": 1e3, "um": 1e-3, "\N{GREEK SMALL LETTER M
 TIMES = {"ms": 1.0, "msec": 1.0, "s": 1e3, "sec": 1e3, "us": 1e-3, "\N{GREEK SMALL LETTER MU}s": 1e-3}
 VOLTAGES = {"mv": 1.0, "v": 1e3, "uv": 1e-3, "\N{GREEK SMALL LETTER MU}v": 1e-3}
 
-# names of arrays of LATs, plain, those that say most first
+# plain names of LAT arrays, the most specific first
 LATS = ("lat_ms", "lat", "local_activation_time", "activation_time", "activation_times", "activation", "act")
 _AXES = {f"{axis}_mm": (axis, f"points_{k}", f"point_{k}", f"coordinates_{k}", f"coord_{axis}", f"pos_{axis}",
                         f"position_{axis}", f"{axis}_coordinate")
          for k, axis in enumerate("xyz")}  # fmt: skip
-# quantity in the unit of the package -> its units and names, those that say most first
+# quantity in the unit of the package -> its units and names, the most specific first
 KNOWN: dict[str, tuple[dict[str, float], tuple[str, ...]]] = {
     **{name: (LENGTHS, aliases) for name, aliases in _AXES.items()},
     "lat_ms": (TIMES, LATS[1:]),
@@ -32,8 +32,8 @@ def plain(name: str) -> str:
 
 
 def quantity(title: str) -> tuple[str, int, float, bool] | None:
-    """What the title of a column stands for: name, rank among its names (0 says most), factor to the unit of
-    the package, and whether the title names a unit; None for an unknown one.
+    """The quantity of a column title: name, rank among its names (0 is the most specific), factor to the unit
+    of the package, and whether the title contains a unit; None for an unknown title.
 
     "LAT [s]" is ("lat_ms", 1, 1000.0, True), "Points:0" is ("x_mm", 2, 1.0, False).
     """

@@ -1,4 +1,4 @@
-"""Measured maps: where, when, how well, and in which map."""
+"""Measured maps: positions, activation times, voltages and their uncertainty."""
 
 from typing import Any
 
@@ -11,30 +11,33 @@ from ..anatomy import Mesh
 from ..fem import Interpolation, locate
 from .plausibility import FAR_MS, contradictions, not_activated, speed_problem, unit_problems
 
-LARGEST_MM, FARTHEST_MM = 1000.0, 10_000.0  # extent of a map, and distance from the origin of all its points
-SENTINEL = -9000.0  # a LAT at or below is "missing": CARTO writes -10000, or -10000 less its reference
+LARGEST_MM, FARTHEST_MM = 1000.0, 10_000.0  # extent of a map, distance of a point from the origin
+SENTINEL = -9000.0  # a LAT at or below is "missing": CARTO writes -10000, or -10000 minus its reference
 
 
 class MappingData(eqx.Module):
-    """Points of one or several maps (beats, pacing sites) with what was measured there. Host data (numpy).
+    """Points of one or several maps (beats, pacing sites) and their measurements. Host data (numpy).
 
     - `positions`: (points, dim), mm.
-    - `lat_ms`: (points,), local activation times, ms; NaN where missing.
+    - `lat_ms`: (points,), local activation times, ms; NaN if missing.
     - `valid`: (points,), where the LAT can be used.
-    - `silent`: (points,), where the catheter looked and found no activation; never valid.
-    - `map_index`: (points,), to which of `names` a point belongs.
-    - `sigma_ms`: (points,), standard deviation of the LAT, ms; NaN where unknown.
-    - `bipolar_mv`, `unipolar_mv`: (points,), peak-to-peak voltages, mV; NaN where missing.
-    - `woi_ms`: (points, 2), window of interest (from, to) on the clock of the LATs, ms; NaN where unknown.
+    - `silent`: (points,), where the catheter recorded no activation; never valid.
+    - `map_index`: (points,), index into `names` of the map of each point.
+    - `sigma_ms`: (points,), standard deviation of the LAT, ms; NaN if unknown.
+    - `bipolar_mv`, `unipolar_mv`: (points,), peak-to-peak voltages, mV; NaN if missing.
+    - `woi_ms`: (points, 2), window of interest (from, to) in the time reference of the LATs, ms; NaN if
+      unknown.
     - `names`: names of the maps.
     - `notes`: what was dropped, and why.
 
-    A LAT that is not finite, is a sentinel (at or below -9000 ms) or a mark for "not activated" (such as -1
-    at many nodes), lies outside its window or more than 2000 ms from the median of its map is not valid. LATs
-    at one place that contradict each other are kept, with at least the standard deviation of their place.
+    A LAT is invalid if it is not finite, is a sentinel (at or below -9000 ms) or a mark for "not activated"
+    (such as -1 at many nodes), lies outside its window, or is more than 2000 ms from the median of its map.
+    Contradictory LATs at one place are kept, with at least the standard deviation of that place.
 
-    Raises `InputError` for shapes that do not match, coordinates that are not finite, no points at all, a
-    map of which no point is valid, and one whose LATs or positions must be in another unit.
+    **Raises:** `InputError` for shapes that do not match, coordinates that are not finite, no points, a map
+    without a valid point, and LATs or positions that must be in another unit.
+
+    **Example:** `data = jt.MappingData(positions_mm, lat_ms)`
     """
 
     positions: Float[np.ndarray, "points dim"]
@@ -112,7 +115,7 @@ class MappingData(eqx.Module):
         self.notes += tuple(unit_problems(self.sigma_ms, **voltages))
 
     def _judge(self, rows: Int[np.ndarray, " some"], name: str) -> None:
-        """Looks at the valid points of one map and notes what is unlikely."""
+        """Checks the plausibility of the valid points of one map and adds notes."""
         positions, lat = self.positions[rows], self.lat_ms[rows]
         for value in np.unique(lat[marked := not_activated(positions, lat)]):
             mark = np.zeros(len(self.lat_ms), bool)
@@ -137,7 +140,7 @@ class MappingData(eqx.Module):
         self.notes += tuple(each for each in (problem, contradiction) if each)
 
     def _check_columns(self) -> None:
-        """Raises `InputError` for positions, indices and deviations that cannot be."""
+        """Raises `InputError` for invalid positions, indices and standard deviations."""
         if len(self.positions) == 0:
             raise InputError("a map without points", "at least one point", "Choose a map that was acquired")
         finite = np.isfinite(self.positions).all(axis=1)
@@ -184,7 +187,7 @@ class MappingData(eqx.Module):
 
     @classmethod
     def from_mesh_array(cls, points, lat_ms, **more) -> "MappingData":
-        """A map from a point array of a surface: one LAT for each node, NaN where none was measured."""
+        """A map from a point array of a surface: one LAT per node, NaN if not measured."""
         return cls(points, lat_ms, **more)
 
     @property
@@ -194,10 +197,10 @@ class MappingData(eqx.Module):
 
     @property
     def until_ms(self) -> Float[np.ndarray, " points"]:
-        """(points,), until when no activation was seen at a point without one, ms: the upper end of its
-        window of interest, where that is not known the latest valid LAT of its map.
+        """(points,), the time until which a point without activation was observed, ms: the upper end of its
+        window of interest; if that is unknown, the latest valid LAT of its map.
 
-        There is no margin: a wave that came later than the last one seen was not looked for.
+        There is no margin: a wave later than the last observed one was not looked for.
         """
         latest = np.full(self.maps, np.nan)
         np.fmax.at(latest, self.map_index[self.valid], self.lat_ms[self.valid])
@@ -206,28 +209,29 @@ class MappingData(eqx.Module):
 
     def with_sigma(self, sigma_ms: float) -> "MappingData":
         """The same points, with `sigma_ms` as the standard deviation (ms) of the LATs that have none of their
-        own. Raises `InputError` unless it is above 0 and finite."""
+        own. Raises `InputError` unless it is positive and finite."""
         return self._with(sigma_ms=np.where(np.isnan(self.sigma_ms), sigma_ms, self.sigma_ms))
 
     def subset(self, mask: Bool[np.ndarray, " points"]) -> "MappingData":
-        """The points where `mask` is True. Names and indices of the maps stay as they are."""
+        """The points where `mask` is True. Names and indices of the maps are unchanged."""
         return self._with(**{name: values[mask] for name, values in self._columns().items()})
 
     def of_map(self, k: int) -> "MappingData":
-        """The points of map `k` alone, as a data set of one map."""
+        """The points of map `k`, as a data set of one map."""
         mask = self.map_index == k
         rows = {name: values[mask] for name, values in self._columns().items()}
         rows["map_index"] = np.zeros_like(rows["map_index"])
         return self._with(**rows, names=self.names[k : k + 1])
 
     def without(self, mask: Bool[np.ndarray, " points"], reason: str) -> "MappingData":
-        """The same points, those in `mask` neither valid nor silent; `reason` goes to the notes."""
+        """The same points; those in `mask` are neither valid nor silent, for the `reason` given in the
+        notes."""
         notes = self.notes + _dropped(self.valid & mask, reason)
         return self._with(valid=self.valid & ~mask, silent=self.silent & ~mask, notes=notes)
 
     def _with(self, **changed: Any) -> "MappingData":
-        """A copy with other columns. They were judged as a whole when they came in, and a part of them would
-        be judged otherwise: only the invariants are checked again."""
+        """A copy with other columns. Plausibility was checked for the complete data and would differ for a
+        part of them, so only the invariants are checked again."""
         new = object.__new__(MappingData)
         for name, value in (vars(self) | changed).items():
             object.__setattr__(new, name, value)
@@ -258,13 +262,16 @@ class MappingData(eqx.Module):
 
 
 def project(mesh: Mesh, data: MappingData, *, limit_mm: float = 10.0) -> tuple[MappingData, Interpolation]:
-    """Places the points of a map on a mesh.
+    """Projects the points of a map onto a mesh.
 
-    Returns the data, in which points farther than `limit_mm` from the mesh are no longer valid, and the
-    interpolation from nodes to all points.
+    **Arguments:** `mesh`. `data`: the map. `limit_mm`: points farther than this from the mesh become invalid.
 
-    Raises `InputError` where map and mesh cannot belong together: other units, another coordinate system, a
+    **Returns:** the data, and the interpolation from nodes to all points.
+
+    **Raises:** `InputError` if map and mesh cannot belong together: other units, another coordinate system, a
     median distance above 10 mm.
+
+    **Example:** `data, to_points = jt.project(mesh, data)`
     """
     extent = np.linalg.norm(np.ptp(data.positions, axis=0)) / np.linalg.norm(np.ptp(mesh.points, axis=0))
     if extent > 100 or (extent < 0.01 and len(data.positions) >= 10):

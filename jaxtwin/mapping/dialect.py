@@ -1,4 +1,4 @@
-"""The dialect of a table: encoding, line ends, comments, separator, decimal mark."""
+"""Text tables: encoding, line ends, comments, separator, decimal mark."""
 
 import csv
 import io
@@ -9,22 +9,22 @@ from pathlib import Path
 
 from .._results import InputError
 
-MAX_LINE, MAX_COLUMNS = 2**16, 100  # limits that no map comes near
+MAX_LINE, MAX_COLUMNS = 2**16, 100  # limits far above any map
 SEPARATORS = ",;\t|"
 COMMENTS = "#", '"#', "%", "//"
 ERRORS = "#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"  # of spreadsheets, no comments
-PREAMBLE = 50  # lines in which a header is looked for
+PREAMBLE = 50  # lines searched for a header
 MISSING = {"", "na", "n/a", "nan", "null", "none", "-", *(each.lower() for each in ERRORS)}
 
 
 def numbered_lines(path: Path, stream: io.BufferedIOBase) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a text that are not blank, without their ends, whichever these are (LF, CR LF, CR).
+    """Numbered non-blank lines of a text, without line ends of any kind (LF, CR LF, CR).
 
-    UTF-8, UTF-16 with a mark or by its null bytes, and Latin-1 where a line is not UTF-8. A line is never
-    read further than its limit. Raises `InputError` for longer ones and for binary files.
+    UTF-8, UTF-16 with a byte order mark or recognised by its null bytes, and Latin-1 if a line is not UTF-8.
+    No line is read beyond its limit. Raises `InputError` for longer lines and for binary files.
     """
     encoding = _encoding(stream)
-    # bytes that are not UTF-8 come as surrogates, from which the line is decoded again
+    # bytes that are not UTF-8 become surrogates, from which the line is decoded again
     errors = "surrogateescape" if encoding == "utf-8-sig" else "replace"
     text = io.TextIOWrapper(stream, encoding, errors, newline=None)  # type: ignore[arg-type]
     number = 0
@@ -69,12 +69,12 @@ def read_table(
 ) -> tuple[list[str], Iterator[tuple[int, list[str]]], int]:
     """The header, the rows below it with their line numbers, and the number of lines above it.
 
-    The header is the first line of which `known` (the number of columns it knows, 0 where needed ones are
-    missing) is above 0; it may be a comment. It is split at the separator that gives most known columns, or
-    at that of a line `sep=;` before it, as spreadsheets write it. Without one the first line is given, and no
-    rows. Comments above it do not count.
+    The header is the first line for which `known` (the number of known columns, 0 if a required one is
+    missing) is positive; it may be a comment. It is split at the separator that gives most known columns, or
+    at that of a preceding line `sep=;`, as spreadsheets write it. Without a header the first line is
+    returned, and no rows. Comments above it do not count.
 
-    Raises `InputError` for what is no table.
+    Raises `InputError` for a text that is not a table.
     """
     lines, separators, above = numbered_lines(path, stream), SEPARATORS, 0
     first: tuple[int, list[str]] = 1, []
@@ -103,7 +103,7 @@ def _comment(line: str) -> bool:
 
 
 def _split(line: str, separator: str) -> list[str]:
-    """The cells of one line; none where its quotes are not closed."""
+    """The cells of one line; none if its quotes are not closed."""
     try:
         (cells,) = csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True)
     except (csv.Error, ValueError):
@@ -126,7 +126,7 @@ def _rows(path: Path, lines: Iterator[tuple[int, str]], separator: str) -> Itera
         nonlocal begin
         for number, line in lines:
             if not _comment(line):
-                begin = begin or number  # a row in quotes may have several lines
+                begin = begin or number  # a quoted row may span several lines
                 yield line + "\n"
 
     reader = csv.reader(feed(), delimiter=separator, skipinitialspace=True, strict=True)
@@ -146,16 +146,16 @@ def _rows(path: Path, lines: Iterator[tuple[int, str]], separator: str) -> Itera
 
 
 class Numbers:
-    """Numbers of one table, with a point or a comma as decimal mark, whichever comes first."""
+    """Numbers of one table, with a point or a comma as decimal mark, determined by the first number."""
 
     def __init__(self) -> None:
         self._mark = ""
 
     def __call__(self, text: str) -> float | None:
-        """The number in a cell, NaN where it is missing, None where it is none or has the other mark."""
+        """The number in a cell, NaN if missing, None if it is not a number or has the other mark."""
         mark = "," if "," in text else "." if "." in text else self._mark
         self._mark = self._mark or mark
-        # float() also takes 1_000 and the digits of all scripts; a table does not
+        # float() also accepts 1_000 and the digits of all scripts; a table must not
         if mark != self._mark or not text.isascii() or "_" in text or ("," in text and "." in text):
             return None
         try:

@@ -1,4 +1,4 @@
-"""The plausibility of LATs: their unit, the values that stand for "not activated", points that contradict."""
+"""Plausibility of LATs: unit, marks for "not activated", contradictory points."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -6,43 +6,42 @@ from scipy.spatial import KDTree
 
 from .._results import InputError
 
-FEWEST = 10  # LATs, of which a unit or a mark can be told
-REPEATED = 3  # places at which a value stands before it may be a mark
-BINS = 10  # distinct values; a map with fewer is one of isochrones, whose first bin is none
-JUMP = 5.0  # between a mark and the LATs around it, in units of the usual jump between neighbours
-SHARE = 0.2  # of the range of the LATs, which that jump exceeds as well
-FAR_MS = 2000.0  # from the median of its map; no beat of a heart lasts as long
-FENCE = 5.0  # interquartile ranges from the middle, beyond which a LAT has no part in the speed
-CELLS = 12  # across the extent of a map, in which LATs are averaged before their gradient is taken
-AROUND = 8  # neighbours of a gradient
+FEWEST = 10  # LATs, needed to recognise a unit or a mark
+REPEATED = 3  # places with the same value, needed for a mark
+BINS = 10  # distinct values; a map with fewer shows isochrones, whose first bin is not a mark
+JUMP = 5.0  # jump between a mark and the LATs around it, relative to the usual jump between neighbours
+SHARE = 0.2  # fraction of the range of the LATs, which that jump must also exceed
+FAR_MS = 2000.0  # from the median of its map; no heart beat lasts as long
+FENCE = 5.0  # interquartile ranges from the median, beyond which a LAT is excluded from the speed
+CELLS = 12  # number of averaging cubes across the extent of a map
+AROUND = 8  # neighbours used for a gradient
 SPEEDS = 0.05, 5.0  # mm/ms, beyond which a conduction speed is unlikely
-IMPOSSIBLE = 10.0  # times beyond those, from which on a map is refused
+IMPOSSIBLE = 10.0  # factor beyond those, above which a map is rejected
 LEAST_MM, FAST_MM = (
     1.0,
     20.0,
-)  # extent below which no map is, and from which LATs that hardly differ say something
-CM_MM, CM_SPEED, CM_MS = 20.0, 0.15, 40.0  # extent, speed and range of an atrium that is given in cm
-LEAST_SD_MS, MOST_MV = 0.05, 50.0  # medians of deviations and voltages beyond which their unit is another
-PLACE_MM, APART_MS = 0.05, 20.0  # LATs at one place that differ by more contradict each other
+)  # smallest extent of a map, and smallest extent at which nearly equal LATs are suspicious
+CM_MM, CM_SPEED, CM_MS = 20.0, 0.15, 40.0  # extent, speed and range of an atrium in cm
+LEAST_SD_MS, MOST_MV = 0.05, 50.0  # medians beyond which the unit is another
+PLACE_MM, APART_MS = 0.05, 20.0  # LATs at one place that differ by more than this are contradictory
 
 
 def not_activated(
     positions: Float[np.ndarray, "points dim"], lat_ms: Float[np.ndarray, " points"]
 ) -> Bool[np.ndarray, " points"]:
-    """Where a LAT is no time but a mark for "not activated", as solvers write it: -1, 10000, the end of the
+    """Mask of the LATs that are marks for "not activated", as solvers write them: -1, 10000, the end of the
     run.
 
-    A mark is the exact minimum or maximum of the map, at several places, and in no relation to the LATs
-    beside it: the median jump from the mark to the neighbouring LATs is above 5 times the usual jump between
-    neighbours and above 20 % of the range. A stimulated area, whose nodes also share one time, has
-    neighbours that follow soon after. -1 is also a mark, even once, where no other LAT is negative and these
-    are not whole numbers.
+    A mark is the exact minimum or maximum of the map, at several places, unrelated to the LATs around it: the
+    median jump from the mark to the neighbouring LATs is above 5 times the usual jump between neighbours and
+    above 20 % of the range. A stimulated area, whose nodes also share one time, has neighbours that follow
+    soon after. -1 is also a mark, even once, if no other LAT is negative and the others are not integers.
 
-    `lat_ms`: (points,), NaN where there is none.
+    `lat_ms`: (points,), NaN if missing.
     """
     marked = np.zeros(len(lat_ms), bool)
     there = np.isfinite(lat_ms)
-    # a mark at one end widens the range by which the other is judged: both ends again until neither is one
+    # a mark at one end widens the range used for the other end: repeated until neither end is a mark
     while True:
         rows = np.flatnonzero(there & ~marked)
         ends = [lat_ms[rows] == end(lat_ms[rows]) for end in (np.max, np.min)] if len(rows) else []
@@ -70,15 +69,15 @@ def _is_mark(place: np.ndarray, lat: np.ndarray, end: np.ndarray) -> bool:
 def apparent_speed(positions: Float[np.ndarray, "points dim"], lat_ms: Float[np.ndarray, " points"]) -> float:
     """The conduction speed that a map implies, mm/ms: the inverse of the median slope of its LATs.
 
-    LATs are averaged (median) in cubes of 1/12 of the extent of the map, so that noise and outliers of dense
-    points do not count, and a plane is fitted to each cube and its 8 neighbours. Right within a factor of
-    two; meant to tell units apart. NaN for fewer than 10 LATs or a map without extent, infinite where all
-    LATs are the same.
+    LATs are averaged (median) in cubes of 1/12 of the extent of the map, to suppress noise and outliers of
+    dense points, and a plane is fitted to each cube and its 8 neighbours. It is correct within a factor of
+    two, enough to recognise units. NaN for fewer than 10 LATs or a map without extent, infinite if all LATs
+    are equal.
 
-    `positions`: (points, dim), mm. `lat_ms`: (points,), ms, NaN where there is none.
+    `positions`: (points, dim), mm. `lat_ms`: (points,), ms, NaN if missing.
     """
     there = np.isfinite(lat_ms)
-    if there.any():  # values far beyond the range of the others are no times of this beat, in whatever unit
+    if there.any():  # values far beyond the range of the others are not times of this beat, in any unit
         quarter, three = np.quantile(lat_ms[there], [0.25, 0.75])
         there &= np.abs(lat_ms - 0.5 * (quarter + three)) <= FENCE * (three - quarter)
     place, lat = positions[there], lat_ms[there]
@@ -94,7 +93,7 @@ def apparent_speed(positions: Float[np.ndarray, "points dim"], lat_ms: Float[np.
         lat = np.array([np.median(lat[each]) for each in rows])
     near = np.asarray(KDTree(place).query(place, min(AROUND + 1, len(place)))[1])
     offset = place[near] - place[near].mean(axis=1, keepdims=True)
-    # the smallest solution: across a surface there is nothing to tell a slope from
+    # minimum-norm solution: the slope normal to a surface is undetermined
     inverse = np.linalg.pinv(offset, rcond=0.1)
     slope = np.linalg.norm(
         np.einsum("nak,nk->na", inverse, lat[near] - lat[near].mean(axis=1, keepdims=True)), axis=1
@@ -106,10 +105,9 @@ def apparent_speed(positions: Float[np.ndarray, "points dim"], lat_ms: Float[np.
 def speed_problem(
     name: str, positions: Float[np.ndarray, "points dim"], lat_ms: Float[np.ndarray, " points"]
 ) -> str:
-    """A sentence on a map whose apparent conduction speed is unlikely, and what may be the cause; "" where it
-    is not.
+    """A sentence on an unlikely apparent conduction speed and its possible cause; "" if it is plausible.
 
-    Raises `InputError` for one that no heart has, ten times beyond 0.05 to 5 mm/ms: LATs or positions in
+    Raises `InputError` for an impossible speed, ten times beyond 0.05 to 5 mm/ms: LATs or positions are in
     another unit.
     """
     speed = apparent_speed(positions, lat_ms)
@@ -141,10 +139,10 @@ def speed_problem(
 def contradictions(
     positions: Float[np.ndarray, "points dim"], lat_ms: Float[np.ndarray, " points"]
 ) -> tuple[Float[np.ndarray, " points"], str]:
-    """The standard deviation of the LATs at one place where they differ by more than 20 ms, NaN elsewhere,
-    and a sentence on these places, "" where there are none.
+    """Standard deviation of the LATs at places where they differ by more than 20 ms, NaN elsewhere, and a
+    sentence on these places, "" if there are none.
 
-    Points are at one place where they share a cube of 0.05 mm. `lat_ms`: (points,), NaN where there is none.
+    Points are at one place if they share a cube of 0.05 mm. `lat_ms`: (points,), NaN if missing.
     """
     sd = np.full(len(lat_ms), np.nan)
     rows = np.flatnonzero(np.isfinite(lat_ms))
@@ -169,7 +167,7 @@ def contradictions(
 def unit_problems(
     sigma_ms: Float[np.ndarray, " points"], **voltages_mv: Float[np.ndarray, " points"]
 ) -> list[str]:
-    """Sentences on standard deviations and voltages that seem to be in another unit; NaN where unknown."""
+    """Sentences on standard deviations and voltages that seem to be in another unit; NaN is ignored."""
     found = []
     known = sigma_ms[np.isfinite(sigma_ms)]
     if len(known) and (median := float(np.median(known))) < LEAST_SD_MS:

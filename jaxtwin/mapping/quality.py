@@ -1,4 +1,4 @@
-"""How good a map is: what an operator or a reviewer would ask of it before it is fitted."""
+"""Quality of a map: checks before it is fitted."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +12,11 @@ from ..fem import lumped_mass
 from .annotate import annotate
 from .study import Map
 
-FAR_MM = 10.0  # from the surface
-COVERED_MM = 10.0  # around a valid point, what counts as mapped
-LOW_MV = 0.5  # bipolar, below which tissue is taken for diseased in the ventricle and the atrium alike
-SAME_MM = 0.05  # points nearer than this are one and the same
-NEAR_MM, APART_MS = 2.0, 20.0  # neighbours this near that differ by more contradict each other
+FAR_MM = 10.0  # maximum distance from the surface
+COVERED_MM = 10.0  # radius around a valid point that counts as mapped
+LOW_MV = 0.5  # bipolar, below which tissue counts as diseased in ventricles and atria
+SAME_MM = 0.05  # points closer than this are duplicates
+NEAR_MM, APART_MS = 2.0, 20.0  # distance and difference of contradictory neighbours
 NEIGHBOURS = 8
 LEAST_SCALE_MS = 1.0  # of the residuals that a score is in units of
 OUTLIER = 5.0  # score
@@ -25,13 +25,13 @@ SHIFTED_MS = 15.0  # between annotation and waveform
 
 @dataclass(frozen=True)
 class Quality:
-    """What was found in one map. Arrays have one entry for each point, NaN where it cannot be said.
+    """Quality of one map. Arrays have one entry per point, NaN if not available.
 
-    - `distance_mm`: to the surface. `score`: how far a LAT is from what its neighbours let expect, in robust
-      standard deviations of the map. `shift_ms`: exported LAT less that of the waveform.
-    - `same_as`: index of an earlier point at the same place, -1 without one.
-    - `coverage`: share of the surface within 10 mm of a valid point. `low_voltage`: share of the bipolar
-      voltages below 0.5 mV.
+    - `distance_mm`: to the surface. `score`: deviation of a LAT from the prediction by its neighbours, in
+      robust standard deviations of the map. `shift_ms`: exported LAT minus that of the waveform.
+    - `same_as`: index of an earlier point at the same place, -1 if there is none.
+    - `coverage`: fraction of the surface within 10 mm of a valid point. `low_voltage`: fraction of the
+      bipolar voltages below 0.5 mV.
     """
 
     distance_mm: Float[np.ndarray, " points"]
@@ -43,7 +43,7 @@ class Quality:
     low_voltage: float
 
     def problems(self, one: Map) -> list[str]:
-        """Sentences on what should be looked at before this map is used."""
+        """Sentences on what should be checked before this map is used."""
         points = one.measured()
         valid = points.valid
         found = [
@@ -87,7 +87,7 @@ class Quality:
         return found
 
     def facts(self, one: Map) -> dict[str, Any]:
-        """The numbers that are known, for a table."""
+        """The available figures, for a table."""
         points = one.measured()
         valid = points.valid
         lat = points.lat_ms[valid]
@@ -103,8 +103,8 @@ class Quality:
 
 
 def assess(one: Map, *, waveforms: bool = True) -> Quality:
-    """Looks at one map: its points, or the nodes with a LAT of a map without (`Map.measured`). `waveforms`:
-    also annotates them, to compare; a millisecond for each point."""
+    """Assesses one map: its points, or the nodes with a LAT of a map without points (`Map.measured`).
+    `waveforms`: also annotates them for comparison; this takes a millisecond per point."""
     points = one.measured()
     valid = points.valid
     shift = np.full(len(points), np.nan)
@@ -122,11 +122,11 @@ def assess(one: Map, *, waveforms: bool = True) -> Quality:
 def local_score(
     positions: Float[np.ndarray, "points dim"], lat_ms: Float[np.ndarray, " points"]
 ) -> Float[np.ndarray, " points"]:
-    """How far each LAT is from a plane through those of its eight nearest neighbours, in units of 1.48 times
-    the median of all such distances (at least 1 ms); NaN where there is no LAT or too few around.
+    """Distance of each LAT from a plane through those of its eight nearest neighbours, in units of 1.48 times
+    the median of all such distances (at least 1 ms); NaN without a LAT or with too few neighbours.
 
-    The plane is fitted to the neighbours alone and twice, the second time without the one that fits worst, so
-    that an outlier does not accuse those beside it.
+    The plane is fitted to the neighbours only and twice, the second time without the worst neighbour, so that
+    an outlier does not affect the scores of its neighbours.
     """
     rows = np.flatnonzero(np.isfinite(lat_ms))
     score = np.full(len(lat_ms), np.nan)
@@ -134,7 +134,7 @@ def local_score(
         return score
     place, lat = positions[rows], lat_ms[rows]
     near = np.asarray(KDTree(place).query(place, NEIGHBOURS + 1)[1])
-    # the point itself is the first, but for twins at the same place
+    # the point itself is the first, except for duplicates
     near = np.array([[k for k in each if k != i][:NEIGHBOURS] for i, each in enumerate(near.tolist())])
     away = np.linalg.norm(place[near] - place[:, None], axis=2)
     reach = np.maximum(away.max(axis=1, keepdims=True), 1e-9)
@@ -152,8 +152,8 @@ def local_score(
 
 
 def _plane(offset: np.ndarray, lat: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values of fitted planes at the points, and how far each neighbour is from its plane. With a small
-    penalty on the slope, since neighbours may stand in a line."""
+    """Values of fitted planes at the points, and the residual of each neighbour. A small penalty on the slope
+    handles collinear neighbours."""
     design = np.concatenate([np.ones((*offset.shape[:2], 1)), offset], axis=2)
     scaled = design * weight[..., None]
     bend = np.diag([0.0] + [1e-2] * offset.shape[2])

@@ -1,4 +1,4 @@
-"""Whether a map shows re-entry, in which no wave that starts from a stimulus can arrive at these times."""
+"""Detection of re-entrant maps, whose times no wave from a stimulus can produce."""
 
 from dataclasses import dataclass
 
@@ -13,27 +13,28 @@ from ..anatomy import Mesh
 from ..anatomy.topology import boundary_facets, facets, reversed_cells
 from .data import MappingData, project
 
-PATCHES = 400  # at most about this many neighbourhoods, each with one time
-POINTS = 30  # of a patch that are looked at
-FEWEST = 50  # points in which a circuit can be told from noise
-SHORTEST = 100.0  # ms; the tissue of a human heart is refractory for longer than this
-OUTER = 0.005  # share of the patches at either end that the range of a map leaves out
-BEYOND = 0.6  # cycles; times farther than this from the middle of the range are outliers
-FAR = 0.15  # cycles; times farther apart than this have nothing to do with each other
-HEALED = 0.15  # a jump of 1 +- this many cycles is none on the circle
-OPEN, RIMMED = 0.4, 0.7  # share of a seam that must be healed: with an end in the tissue, from rim to rim
-PAIRS = 5  # of patches along the healed part
-REACH = 5.0  # length of the healed part in diameters of a patch
-_AHEAD = np.array([[1, 2], [2, 0], [0, 1]])  # the edge opposite each corner, as one walks round
+PATCHES = 400  # approximate maximum number of patches, each with one time
+POINTS = 30  # points of a patch that are used
+FEWEST = 50  # points, needed to distinguish a circuit from noise
+SHORTEST = 100.0  # ms; human cardiac tissue is refractory for longer than this
+OUTER = 0.005  # fraction of the patches excluded from the range of a map at either end
+BEYOND = 0.6  # cycles; times farther than this from mid-range are outliers
+FAR = 0.15  # cycles; times farther apart than this are unrelated
+HEALED = 0.15  # a jump of 1 +- this many cycles is continuous on the circle
+OPEN, RIMMED = 0.4, 0.7  # fraction of a seam that must be healed: with an end in the tissue, from rim to rim
+PAIRS = 5  # minimum number of patches along the healed part
+REACH = 5.0  # minimum length of the healed part in patch diameters
+_AHEAD = np.array([[1, 2], [2, 0], [0, 1]])  # the edge opposite each corner, in cyclic order
 
 
 @dataclass(frozen=True)
 class Seam:
-    """A line on the surface along which the times jump by more than half a cycle, and which has a winding.
+    """A line on the surface along which the times jump by more than half a cycle, and which has a winding
+    number.
 
     `cycle`: ms, range of the map; `pairs`, `length` (mm), `place` (mm), `jump` (cycles, median): of the part
-    where the jump is one cycle; `share` of all the line that this part is; `rimmed`: from rim to rim;
-    `patch`: diameter of a patch, mm.
+    where the jump is one cycle; `share`: the fraction of the whole line in that part; `rimmed`: from rim to
+    rim; `patch`: diameter of a patch, mm.
     """
 
     cycle: float
@@ -47,30 +48,30 @@ class Seam:
 
     @property
     def reentrant(self) -> bool:
-        """Whether early meets late along most of a line that is long enough to be no accident."""
+        """Whether early meets late along most of a line that is too long to be an accident."""
         share = RIMMED if self.rimmed else OPEN
         return self.share >= share and self.pairs >= PAIRS and self.length >= REACH * self.patch
 
 
 def refuse_reentry(mesh: Mesh, data: MappingData) -> None:
-    """Raises `InputError` for a map of a circling wave; each map is looked at by itself.
+    """Raises `InputError` for a re-entrant map; each map is tested separately.
 
-    In re-entry early meets late: the wave comes back to where it has been, and the times run through a whole
-    cycle round a closed loop. With the range of the map as the cycle the times are a phase. The lines across
-    which it jumps by more than half a cycle end where the phase winds once: inside a triangle, the core of a
-    circuit (Gray, Pertsov, Jalife 1998, doi 10.1038/32164), or at a rim, such as the mitral valve in flutter
-    round it. Closed lines, and those that return to the rim where they began, have no winding: they bound
-    late patches and outliers.
+    In re-entry early meets late: the wave returns to where it started, and the times run through a whole
+    cycle around a closed loop. With the range of the map as the cycle the times are a phase. The lines across
+    which it jumps by more than half a cycle end where the phase has winding number one: inside a triangle,
+    the core of a circuit (Gray, Pertsov, Jalife 1998, doi 10.1038/32164), or at a rim, such as the mitral
+    valve in perimitral flutter. Closed lines, and those that return to the rim where they began, have no
+    winding: they enclose late patches and outliers.
 
-    A line of block has such ends too, but its jump falls to nothing where the wave turns round its tips, so
-    that on no more than about 30 % of the line it is within 15 % of a cycle. In re-entry it is nearly a cycle
-    all along but for the core: on the circle such a jump is none. A map is refused where this holds on 40 %
-    of a line, or on 70 % of one from rim to rim: there the tips are missing, and a beat paced beside a
-    complete line of block comes close to a circuit.
+    A line of block has such ends too, but its jump decreases to zero where the wave turns around its tips, so
+    that it is within 15 % of a cycle on no more than about 30 % of the line. In re-entry it is nearly a cycle
+    all along except near the core: on the circle such a jump is continuous. A map is rejected if this holds
+    on 40 % of a line, or on 70 % of one from rim to rim: there the tips are missing, and a beat paced next to
+    a complete line of block is close to a circuit.
 
-    Against noise and outliers a time is that of a patch of the surface: the measured one with the smallest
-    sum of distances to those in the patch and around it, none counted as more than 15 % of a cycle. Passes
-    maps with fewer than 50 valid points or a range below 100 ms, and circuits of which the map shows only a
+    To suppress noise and outliers, the time of a patch of the surface is used: the measured time with the
+    smallest sum of distances to those in and around the patch, each limited to 15 % of a cycle. Maps with
+    fewer than 50 valid points or a range below 100 ms pass, and so do circuits of which the map shows only a
     part.
     """
     data, _ = project(mesh, data)
@@ -97,7 +98,7 @@ def refuse_reentry(mesh: Mesh, data: MappingData) -> None:
 def seams(
     mesh: Mesh, positions: Float[np.ndarray, "points dim"], lat_ms: Float[np.ndarray, " points"]
 ) -> list[Seam]:
-    """The seams of a map on a surface or on the outside of a volume; none where no circuit can be told."""
+    """The seams of a map on a surface or on the boundary of a volume; none if no circuit can be detected."""
     if mesh.corners < 3 or len(positions) < FEWEST:
         return []
     surface = Mesh(mesh.points, mesh.cells if mesh.corners == 3 else boundary_facets(mesh.cells))
@@ -110,7 +111,7 @@ def seams(
     inside = [rows[:: len(rows) // POINTS + 1] for rows in inside]
     pool = [np.concatenate([inside[p] for p in near]) for near in around]
 
-    # medians: near a front they fall short of the first and the last times, as do the jumps judged below
+    # medians: near a front they underestimate the extremes, as do the jumps tested below
     times = np.array([_typical(lat_ms[rows]) for rows in pool])
     low, high = np.quantile(times, [OUTER, 1 - OUTER])
     cycle = float(high - low)
@@ -124,10 +125,10 @@ def seams(
 
 
 def _patches(surface, node, patch):
-    """The patch of each node, -1 where none is connected, and the cells that lie in patches.
+    """The patch of each node, -1 if none is connected, and the cells that lie in patches.
 
-    Centres are nodes with points, no two closer than the diameter; each node belongs to the nearest along
-    the surface.
+    Centres are nodes with points, no two closer than the diameter; each node belongs to the nearest along the
+    surface.
     """
     nodes = np.unique(node)
     tree = KDTree(surface.points[nodes])
@@ -136,7 +137,7 @@ def _patches(surface, node, patch):
         if free[i]:
             centres.append(nodes[i])
             free[tree.query_ball_point(point, patch)] = False
-    # A distance of zero would be no edge at all.
+    # An entry of zero would not count as an edge.
     length = np.maximum(surface.edge_lengths, 1e-12)
     graph = sp.csr_array((length, surface.edges.T), shape=(len(surface.points),) * 2)
     _, _, nearest = dijkstra(graph, directed=False, indices=centres, return_predecessors=True, min_only=True)
@@ -156,7 +157,7 @@ def _neighbours(patches: Int[np.ndarray, "cells 3"], count: int) -> list[Int[np.
 
 
 def _typical(values, most=np.inf):
-    """The value with the smallest sum of distances to the others, none counted as more than `most`."""
+    """The value with the smallest sum of distances to the others, each limited to `most`."""
     apart = np.abs(values[:, None] - values)
     return values[np.minimum(apart, most).sum(axis=1).argmin()]
 
@@ -176,7 +177,7 @@ def _seams(points, cells, owner, phase, cycle, patch):
     core = np.zeros(len(edges), bool)
     core[of_cell[crossed.sum(axis=1) == 1]] = True
 
-    # ends at rims: +1 where the times jump up as one walks round, -1 where they jump down
+    # ends at rims: +1 if the times jump up along the rim, -1 if they jump down
     rim = np.bincount(of_cell.ravel(), minlength=len(edges)) == 1
     loop = _linked(edges[rim], len(points))[edges[:, 0]]
     turned, _ = reversed_cells(cells)
@@ -185,7 +186,7 @@ def _seams(points, cells, owner, phase, cycle, patch):
     up[of_cell] = np.sign(np.diff(phase[owner[walk]], axis=2)[:, :, 0])
     up[~(rim & cut)] = 0
     ends = np.flatnonzero(up)
-    # a gap in the surface round which nothing winds does not end a seam
+    # a hole in the surface without winding does not end a seam
     gaps = ends[np.bincount(loop, up)[loop[ends]] == 0]
     gaps = gaps[np.argsort(loop[gaps], kind="stable")]
     same = loop[gaps[1:]] == loop[gaps[:-1]]
@@ -217,6 +218,6 @@ def _seams(points, cells, owner, phase, cycle, patch):
 
 
 def _linked(links, count):
-    """Label of the connected part of each of `count` things."""
+    """Label of the connected component of each of `count` items."""
     graph = sp.coo_array((np.ones(len(links), np.int8), links.T), shape=(count, count))
     return connected_components(graph, directed=False)[1]

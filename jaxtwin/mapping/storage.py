@@ -1,7 +1,7 @@
-"""Studies in a file of ours: HDF5 that plain h5py reads. The layout stands in docs/reference/study.md.
+"""Study files: HDF5 that plain h5py reads. The layout is documented in docs/reference/study.md.
 
-The first 512 bytes, which HDF5 leaves to the user, have the name of the format and the hash of all that
-follows: on a damaged file HDF5 itself may not come to an end, so that damage is found before it is asked.
+The first 512 bytes, which HDF5 leaves to the user, contain the name of the format and the hash of everything
+that follows: HDF5 itself may not terminate on a damaged file, so damage is detected before HDF5 opens it.
 """
 
 import hashlib
@@ -28,9 +28,13 @@ AHEAD = 4  # chunks that are read ahead
 
 
 def write_study(path: str | Path, study: Study, report=lambda done, traces: None) -> None:
-    """Writes a study, whole or not at all. Waveforms pass through one by one; `report(done, traces)`.
+    """Writes a study atomically to an HDF5 file.
 
-    Raises `InputError` where the folder cannot be written, and for waveforms that cannot be read.
+    **Arguments:** `report`: called with (done, traces) while waveforms are copied one by one.
+
+    **Raises:** `InputError` if the folder is not writable, and for waveforms that cannot be read.
+
+    **Example:** `jt.write_study("study.h5", jt.read_mapping("export.zip"))`
     """
     traces = sum(len(s.rows) for one in study.maps for s in one.signals)
     with atomic_write(path) as stream:
@@ -43,12 +47,12 @@ def write_study(path: str | Path, study: Study, report=lambda done, traces: None
 
 
 def ours(path: Path) -> bool:
-    """Whether a file says that it is a study of ours."""
+    """Whether a file has the signature of a jaxtwin study."""
     return path.is_file() and read_bytes(path, 14) == FORMAT[:14].encode()
 
 
 def _hash(stream) -> str:
-    """Of all that follows in an open file."""
+    """Hash of the rest of an open file."""
     return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -65,7 +69,7 @@ def _write(file: h5py.File, study: Study, report) -> None:
         for block, signals in enumerate(one.signals):
             place = f"signals/{block:03d}"
             kind = signals.raw(0).dtype if len(signals.rows) else np.dtype(np.float32)
-            # systems digitise to 16 bits: what does not fit is written again in full
+            # systems digitise to 16 bits: waveforms that do not fit are written again in full precision
             kinds = (np.dtype(np.int16), kind) if kind.kind in "iu" else (kind,)
             for each in kinds:
                 if _stream(group.create_group(place), signals, each, lambda n, d=done: report(d + n)):
@@ -93,7 +97,7 @@ def _write_points(group: h5py.Group, points: Points) -> None:
 
 
 def _stream(group: h5py.Group, signals: AbstractSignals, kind: np.dtype, report) -> bool:
-    """Writes waveforms as numbers of this kind; False where one of them does not fit."""
+    """Writes waveforms as numbers of this kind; False if one of them does not fit."""
     group["rows"] = signals.rows
     group.attrs.update(
         channels=json.dumps(signals.channels), rate_hz=signals.rate_hz, gain_mv=signals.gain_mv
@@ -114,7 +118,7 @@ def _stream(group: h5py.Group, signals: AbstractSignals, kind: np.dtype, report)
             whole &= kind.kind != "i" or bool((found[k] == values).all())
         return found, whole
 
-    # the next chunks are read while one is written, on as many threads as there are processors
+    # the next chunks are read while one is written, with one thread per processor
     with ThreadPoolExecutor(processors()) as pool:
         ahead = deque(pool.submit(narrowed, first) for first in range(0, min(AHEAD * step, count), step))
         for first in range(0, count, step):
@@ -130,9 +134,13 @@ def _stream(group: h5py.Group, signals: AbstractSignals, kind: np.dtype, report)
 
 
 def read_study(path: str | Path) -> Study:
-    """Reads what `write_study` wrote. Waveforms stay in the file until they are asked for.
+    """Reads a study that `write_study` wrote. Waveforms stay in the file until they are accessed.
 
-    Raises `InputError` for other files, for arrays of absurd size, and for links to other files.
+    **Returns:** a `Study`.
+
+    **Raises:** `InputError` for other files, for arrays of absurd size, and for links to other files.
+
+    **Example:** `data = jt.read_study("study.h5").data()`
     """
     path = Path(path)
     if not ours(path):
@@ -239,7 +247,7 @@ def _array(path: Path, parent, name: str, kinds: str) -> np.ndarray:
     size = int(found.size or 0)
     if size > MOST or found.dtype.kind not in kinds:
         raise _refused(path, f"{name} has shape {found.shape} and type {found.dtype}")
-    # an array may claim any shape without a byte behind it
+    # an array may declare any shape without any stored bytes
     if size > 1_000_000 and found.id.get_storage_size() * 1000 < size:
         raise _refused(path, f"{name} has shape {found.shape} and {found.id.get_storage_size()} bytes")
     return found[()]

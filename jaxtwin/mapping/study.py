@@ -1,4 +1,4 @@
-"""A study as a mapping system exports it: maps, each with its surface, its points and their waveforms."""
+"""A study as a mapping system exports it: maps with surface, points and waveforms."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -21,22 +21,21 @@ TEXTS = "ids", "reason", "tags", "unipolar_channel", "bipolar_channel", "referen
 
 
 class Points:
-    """What the catheter acquired, one row for each point. Anything but the position may be missing.
+    """Points acquired by the catheter, one row each. Everything except the position may be missing.
 
-    - `positions`: (points, 3), mm, of the electrode. `surface_positions`: its place on the surface as the
-      system gives it, NaN where it does not.
-    - `lat_ms`: local activation time against the reference, ms, as exported; NaN where there is none.
-    - `reason`: why the LAT of a point cannot be used; "" where it can.
-    - `woi_ms`: (points, 2), window of interest, from and to, on the clock of the LATs.
-    - `reference_ms`: the reference annotation on the clock of the waveform, whose first sample is 0 ms; the
-      activation stands at `reference_ms + lat_ms` in it.
+    - `positions`: (points, 3), mm, of the electrode. `surface_positions`: its projection on the surface by
+      the system, NaN if missing.
+    - `lat_ms`: local activation time relative to the reference, ms, as exported; NaN if missing.
+    - `reason`: why the LAT of a point cannot be used; "" if it can.
+    - `woi_ms`: (points, 2), window of interest, from and to, in the time reference of the LATs.
+    - `reference_ms`: the reference annotation in the time of the waveform, whose first sample is at 0 ms; the
+      activation is at `reference_ms + lat_ms`.
     - `bipolar_mv`, `unipolar_mv` (peak to peak), `impedance_ohm`, `force_g`, `sigma_ms`.
-    - `ids`: the number or name of a point in the system. `tags`: what an operator marked it as, separated by
-      "; ".
-    - `unipolar_channel`, `bipolar_channel`, `reference_channel`: names of the channels it was taken from.
-    - `more`: any other number of a point, by name.
+    - `ids`: number or name of a point in the system. `tags`: labels by the operator, separated by "; ".
+    - `unipolar_channel`, `bipolar_channel`, `reference_channel`: names of its channels.
+    - `more`: further numbers of a point, by name.
 
-    Columns not given are NaN, "" for texts. Raises `InputError` for columns of another length and for
+    Omitted columns are NaN, or "" for texts. Raises `InputError` for columns of another length and for
     positions that are not finite.
     """
 
@@ -90,7 +89,7 @@ class Points:
 
     @property
     def valid(self) -> Bool[np.ndarray, " points"]:
-        """Where the LAT can be used."""
+        """Mask of the points whose LAT can be used."""
         return np.isfinite(self.lat_ms) & np.array([not why for why in self.reason], bool)
 
     def columns(self) -> dict[str, Any]:
@@ -109,11 +108,11 @@ class Points:
 
 
 class AbstractSignals(ABC):
-    """Waveforms of some points of a map, all with the same channels. Read one by one: a study may have more
-    of them than memory.
+    """Waveforms of some points of a map, all with the same channels. They are read one by one, since a study
+    may exceed memory.
 
-    - `rows`: (traces,), the point that each belongs to. `channels`: names. `rate_hz`: sampling rate.
-    - `samples`: length of each trace. `gain_mv`: what a raw number is in mV.
+    - `rows`: (traces,), the point of each trace. `channels`: names. `rate_hz`: sampling rate.
+    - `samples`: length of each trace. `gain_mv`: mV per raw unit.
     """
 
     rows: Int[np.ndarray, " traces"]
@@ -124,7 +123,7 @@ class AbstractSignals(ABC):
 
     @abstractmethod
     def raw(self, trace: int) -> Num[np.ndarray, "samples channels"]:
-        """One trace as it was stored: integers or float32."""
+        """One trace as stored: integers or float32."""
 
     def mv(self, trace: int) -> Float[np.ndarray, "samples channels"]:
         """One trace in mV."""
@@ -132,8 +131,7 @@ class AbstractSignals(ABC):
 
 
 class Signals(AbstractSignals):
-    """Waveforms that are read when they are asked for, by `read(trace)`, which returns (samples,
-    channels)."""
+    """Waveforms that are read on access by `read(trace)`, which returns (samples, channels)."""
 
     def __init__(self, rows, channels, *, rate_hz: float, samples: int, gain_mv: float, read: Callable):
         self.rows, self.channels = np.asarray(rows, np.int64), tuple(channels)
@@ -147,7 +145,7 @@ class Signals(AbstractSignals):
 
     @classmethod
     def of_array(cls, rows, channels, values, *, rate_hz: float, gain_mv: float = 1.0) -> "Signals":
-        """Waveforms that are in memory: `values` (traces, samples, channels)."""
+        """Waveforms in memory: `values` (traces, samples, channels)."""
         return cls(
             rows, channels, rate_hz=rate_hz, samples=values.shape[1], gain_mv=gain_mv,
             read=lambda trace: values[trace],
@@ -166,8 +164,8 @@ class Signals(AbstractSignals):
 
 @dataclass(frozen=True)
 class Map:
-    """One map of a study: `surface` None where only points were exported, `points` empty where only the
-    surface was. `signals`: waveforms, in groups of the same channels."""
+    """One map of a study. `surface`: None if only points were exported; `points`: empty if only the surface
+    was. `signals`: waveforms, in groups of the same channels."""
 
     name: str
     surface: Surface | None = None
@@ -176,7 +174,7 @@ class Map:
     notes: tuple[str, ...] = ()
 
     def measured(self) -> Points:
-        """The points; where there are none, the nodes of the surface to which the system gave a LAT."""
+        """The points; if there are none, the nodes of the surface with a LAT."""
         if len(self.points) or self.surface is None or "lat_ms" not in self.surface.fields:
             return self.points
         fields = self.surface.fields
@@ -185,7 +183,7 @@ class Map:
         return Points(self.surface.points[there], **known)
 
     def distance_mm(self) -> Float[np.ndarray, " points"]:
-        """From each measured point to the surface; NaN without one."""
+        """Distance of each measured point to the surface; NaN without a surface."""
         points = self.measured()
         if self.surface is None or not len(self.surface.triangles) or not len(points):
             return np.full(len(points), np.nan)
@@ -194,10 +192,15 @@ class Map:
 
 @dataclass(frozen=True)
 class Study:
-    """What one export holds. `system`: "CARTO 3", "EnSite X", ...; `version` of its format.
+    """The content of one export of a mapping system.
 
-    - `name`: of the study, "" unless it was asked for: it often says who the patient is, and when.
-    - `notes`: what was left out, and why. `sources`: of each file read whole its ending, sha256 and bytes.
+    - `system`: "CARTO 3", "EnSite X", ...; `version`: of its format.
+    - `name`: of the study, "" unless requested, because it often identifies the patient and the date.
+    - `maps`: the maps, see `Map`.
+    - `notes`: what was left out, and why. `sources`: ending, sha256 and size in bytes of each file read
+      completely.
+
+    **Example:** `data = jt.read_mapping("export.zip").data()`
     """
 
     system: str
@@ -208,7 +211,7 @@ class Study:
     sources: tuple[tuple[str, str, int], ...] = ()
 
     def map(self, name: str) -> Map:
-        """The map of this name. Raises `InputError` where there is none."""
+        """The map of this name. Raises `InputError` if there is none."""
         for each in self.maps:
             if each.name == name:
                 return each
@@ -218,10 +221,10 @@ class Study:
         )  # fmt: skip
 
     def data(self, names: tuple[str, ...] | None = None) -> MappingData:
-        """The points of these maps, or of all that have a valid LAT, as a fit takes them.
+        """The points of these maps, or of all maps with a valid LAT, as input of a fit.
 
-        Of a map without points the nodes of its surface count, see `Map.measured`. Raises `InputError`
-        where there is not one valid LAT.
+        For a map without points the nodes of its surface are used, see `Map.measured`. Raises `InputError`
+        without any valid LAT.
         """
         maps = [self.map(name) for name in names] if names is not None else list(self.maps)
         parts = [(each.name, each.measured()) for each in maps]

@@ -1,4 +1,4 @@
-"""Maps as a table: one line for each point, for data of any system and for exchange."""
+"""Maps as tables: one line per point, for data of any system and for exchange."""
 
 import csv
 import difflib
@@ -29,26 +29,30 @@ NUMBERS = (
 )
 COLUMNS = (*NUMBERS[:4], "map_id", *NUMBERS[4:])
 REQUIRED = ("x_mm", "y_mm", "lat_ms")
-# Limits that no map comes near: a wrong file is refused before it fills the memory.
+# Limits far above any map: a wrong file is rejected before it fills the memory.
 MAX_BYTES, MAX_MAPS, MAX_POINTS = 2**30, 10_000, 5_000_000
 
 
 def read_csv(path: str | Path) -> MappingData:
-    """Reads a map from a table with a header line.
+    """Reads a map from a text table with a header line.
 
-    Columns in any order: positions (`x_mm`, `y_mm`, `z_mm`), `lat_ms`, and where known `map_id` (any label),
-    `bipolar_mv`, `unipolar_mv`, `sigma_ms`, `woi_from_ms`, `woi_to_ms`, `silent` (1: the catheter looked and
-    found no activation). A name may have another unit (`x (cm)`, `LAT [s]`, `Bipolar (uV)`), which is
-    converted, or none, which is noted; names that others use are known (`Points:0` of ParaView, `LAT`,
-    `activation`). Without z positions have two coordinates.
+    Columns in any order: positions (`x_mm`, `y_mm`, `z_mm`), `lat_ms`, and optionally `map_id` (any label),
+    `bipolar_mv`, `unipolar_mv`, `sigma_ms`, `woi_from_ms`, `woi_to_ms`, `silent` (1: the catheter recorded no
+    activation). A name may contain another unit (`x (cm)`, `LAT [s]`, `Bipolar (uV)`), which is converted, or
+    none, which is noted; common other names are recognised (`Points:0` of ParaView, `LAT`, `activation`).
+    Without z, positions have two coordinates.
 
-    Separators are comma, semicolon, tab or bar, or what a first line `sep=;` says; the decimal mark is a
-    point or a comma, the same in all the table; line ends are those of any system, text is UTF-8, UTF-16 or
-    Latin-1. Empty, NaN, infinite and -10000 mean missing. Blank lines and lines that begin with #, % or //
-    are skipped; so are lines above the header and other columns, which are noted.
+    The separator is a comma, semicolon, tab or bar, or that of a first line `sep=;`. The decimal mark is a
+    point or a comma, the same in the whole table. Line ends may be those of any system, text is UTF-8, UTF-16
+    or Latin-1. Empty, NaN, infinite and -10000 mean missing. Blank lines and lines that begin with #, % or //
+    are skipped, as are lines above the header and unknown columns, which are noted.
 
-    Raises `InputError`, with file, line and column, for what cannot be read, and for coordinates or times
-    that cannot be in mm or ms.
+    **Returns:** a `MappingData`.
+
+    **Raises:** `InputError`, with file, line and column, for a table that cannot be read, and for coordinates
+    or times that cannot be in mm or ms.
+
+    **Example:** `data = jt.read_csv("map.csv")`
     """
     path = Path(path)
     try:
@@ -68,9 +72,11 @@ def read_csv(path: str | Path) -> MappingData:
 
 
 def write_csv(path: str | Path, data: MappingData) -> None:
-    """Writes a map as `read_csv` reads it. Points that are not valid are written without their LAT.
+    """Writes a map as a table that `read_csv` reads. Invalid points are written without their LAT.
 
-    Raises `InputError` where the folder cannot be written.
+    **Raises:** `InputError` if the folder is not writable.
+
+    **Example:** `jt.write_csv("map.csv", data)`
     """
     columns = dict.fromkeys(COLUMNS)
     columns |= dict(zip(("x_mm", "y_mm", "z_mm"), data.positions.T, strict=False))
@@ -92,13 +98,13 @@ def write_csv(path: str | Path, data: MappingData) -> None:
 
 
 def known_columns(header: list[str]) -> int:
-    """The number of columns that are known, 0 where one that is needed is missing."""
+    """The number of known columns, 0 if a required one is missing."""
     found = {each[0] for each in map(quantity, header) if each}
     return len(found) if set(REQUIRED) <= found else 0
 
 
 def header_of(head: bytes) -> list[str]:
-    """The known columns of a table, by its first bytes; empty where it is none of points."""
+    """The known columns of a table, from its first bytes; empty if it is not a table of points."""
     try:
         header, _, _ = read_table(Path("table"), io.BytesIO(head), known_columns)
     except InputError:
@@ -107,7 +113,7 @@ def header_of(head: bytes) -> list[str]:
 
 
 def _columns(path, header):
-    """Where each known column stands and its factor to our unit, and notes on the others."""
+    """Index and unit factor of each known column, and notes on the others."""
     found, notes, bare = {}, [], []
     known = [(each, at) for at, title in enumerate(header) if (each := quantity(title))]
     for (name, rank, factor, unit), at in sorted(known, key=lambda each: each[0][:2]):
@@ -128,7 +134,7 @@ def _columns(path, header):
     for name in (*REQUIRED, "z_mm"):
         close = [u for u in unknown if plain(u).startswith(name.partition("_")[0] + "_")]
         close += difflib.get_close_matches(name, [u[:40].lower() for u in unknown], 1, 0.5)
-        # z_mm may be absent on purpose, for a flat sheet; a column that looks like it says otherwise.
+        # z_mm may be absent on purpose, for a flat sheet, unless a column looks like a misspelt z_mm.
         if name not in found and (name in REQUIRED or close):
             raise InputError(
                 f"{path} without column {name}"
@@ -190,7 +196,7 @@ def _assemble(path, where, notes, rows, width):
 
 
 def _value(path, line, name, text, number):
-    """One value; NaN where it is missing, which a coordinate must not be."""
+    """One value; NaN if missing, which is an error for a coordinate."""
     position = name in NUMBERS[:3]
     value = number(text)
     if (

@@ -144,8 +144,8 @@ def simulate_split(
 
 @jax.custom_jvp
 def _not_differentiated(shared: Array) -> Array:
-    """Values shared by all nodes, with gradients stopped: each part would count their derivative at its halo
-    nodes again."""
+    """Values shared by all nodes; differentiating them raises, since each part would count the derivative at
+    its halo nodes again."""
     return shared
 
 

@@ -92,10 +92,10 @@ class LogDiffusivity(AbstractTissueMap):
       probability of scar at a node is that of a standard normal above -bias/s. `sharpness`: larger values
       make the scar border thinner.
     - `ratio`: D along over D across the fibres, at least 1. `ratio_basis`: of the logarithm of that ratio, if
-      it is estimated. `angle_basis`: of the shear, on surfaces. For a large ratio, a standard deviation of
-      log(ratio) times that of the angle in radians corrects the fibres of the mesh; with a ratio of 1 and
-      both bases free, only the map determines the fibre direction. B and the scar change the mean of log D
-      over all directions.
+      it is estimated. `angle_basis`: of the shear, on surfaces. To correct the fibres of the mesh, use a
+      large ratio and a standard deviation of log(ratio) times that of the fibre angle in radians. With a
+      ratio of 1 and both bases free, only the map determines the fibre direction. B and the scar change the
+      mean of log D over all directions.
 
     **Raises:** `InputError` unless 0 < floor < reference < ceiling and ratio >= 1.
 

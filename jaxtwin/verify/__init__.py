@@ -1,4 +1,4 @@
-"""Claims to evidence: what the solver must reproduce, computed so that tests and reports read one number.
+"""Verification: what the solver must reproduce, computed so that tests and reports use the same figures.
 
 `jaxtwin verify` runs all of it. Double precision is assumed (`jax.config.update("jax_enable_x64", True)`).
 """

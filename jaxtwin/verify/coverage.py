@@ -1,4 +1,4 @@
-"""Whether intervals cover: truths drawn from the prior, mapped with noise, fitted, and ranked."""
+"""Coverage of intervals: truths drawn from the prior, mapped with noise, fitted, and compared."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,18 +19,19 @@ from ..monodomain import Times, in_sphere, pulse
 from ..twin import LogDiffusivity, Theta, Twin, diffusivity_error, field
 
 LEVELS = (0.5, 0.8, 0.95)
-PROBES = 12  # nodes at which intervals are looked at
-WILD_MS = 30.0  # outliers are anywhere within this of the true time
+PROBES = 12  # number of nodes at which intervals are tested
+WILD_MS = 30.0  # outliers are uniform within this distance of the true time
 CLOCK = 0.25  # of its prior: offsets of some ms, so that short simulations cover all maps
 
 
 class Coverage(eqx.Module):
-    """What share of intervals held the truth.
+    """The fraction of intervals that covered the true value.
 
-    - `levels`; `share`: of the intervals of each level that held the truth, over truths and places.
-    - `error`: standard error of the shares, from the scatter between truths, which are independent as the
-      places in one of them are not.
-    - `score`: (truths, places), (truth - estimate)/standard deviation of log D.
+    - `levels`; `share`: fraction of the intervals of each level that covered the true value, over truths and
+      nodes.
+    - `error`: standard error of the fractions, from the scatter between truths, which are independent, unlike
+      the nodes of one truth.
+    - `score`: (truths, nodes), (truth - estimate)/standard deviation of log D.
     """
 
     levels: tuple[float, ...] = eqx.field(static=True)
@@ -40,7 +41,8 @@ class Coverage(eqx.Module):
 
 
 class Trial(eqx.Module):
-    """A sheet to be fitted, the finer (or same) one on which truths are simulated, and where points are."""
+    """A sheet to be fitted, the finer (or same) sheet on which truths are simulated, and the measured
+    points."""
 
     twin: Twin
     truth: Twin
@@ -74,12 +76,12 @@ def small_sheet(edge: float = 1.0, truth_edge: float = 1.0, points: int = 80, si
 
 
 def drawn(trial: Trial, outliers: float, random: np.random.Generator) -> tuple[Theta, MappingData]:
-    """A theta from the prior, and its maps, with noise as the likelihood has it and a share of outliers."""
+    """A theta from the prior, and its maps, with noise from the likelihood and a fraction of outliers."""
     twin, maps = trial.truth, len(trial.truth.beats)
     theta = jax.tree.map(
         lambda leaf: jnp.asarray(random.standard_normal(leaf.shape), leaf.dtype), twin.mean()
     )
-    # errors of a mesh are none that it makes on itself
+    # a truth on the same mesh has no discretisation error
     maps_of = theta["maps"] | {"offset": CLOCK * theta["maps"]["offset"]}
     none = {name: jnp.zeros_like(leaf) for name, leaf in maps_of.items() if name == "mesh_error"}
     theta = theta | {"maps": maps_of | none}
@@ -103,10 +105,10 @@ def coverage(
     seed: int = 0,
     report: Callable[[int, Any], Any] = lambda done, scores: None,
 ) -> Coverage:
-    """Simulation-based calibration of the intervals of log D (Talts et al. 2018,
-    doi 10.48550/arXiv.1804.06788).
+    """Simulation-based calibration of the intervals of log D (Talts et al. 2018, doi
+    10.48550/arXiv.1804.06788).
 
-    If prior, likelihood and posterior belong together, intervals hold the truth as often as they say.
+    If prior, likelihood and posterior are consistent, intervals cover the true value at their nominal rate.
     """
     twin, random = trial.twin, np.random.default_rng(seed)
     probes = np.random.default_rng(1).choice(len(twin.mesh.points), PROBES, replace=False)
@@ -132,7 +134,7 @@ def coverage(
 
 @eqx.filter_jit
 def _log_d(twin: Twin, theta: Theta, nodes):
-    """log D at nodes, and its derivative by the numbers of theta."""
+    """log D at nodes, and its derivative with respect to the flattened theta."""
     flat, back = ravel_pytree(theta)
 
     def at(flat):

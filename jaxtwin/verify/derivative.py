@@ -1,4 +1,5 @@
-"""Derivatives of a solve: against central differences, forward against reverse, by hand against autodiff.
+"""Derivatives of a solve: against central differences, forward against reverse mode, hand-written against
+autodiff.
 
 In each case waves run and gates cross their threshold inside the window.
 """
@@ -99,7 +100,7 @@ def derivative_errors(model: type[AbstractIonicModel]) -> dict[str, dict[str, di
     for name in theta:
         direction = {k: jnp.zeros_like(v) for k, v in theta.items()}
         direction[name] = jnp.asarray(rng.standard_normal(theta[name].shape))
-        # short enough that hardly ever a crossing passes a step boundary, where the derivative has a kink
+        # short enough that crossings rarely pass a step boundary, where the derivative has a kink
         size = 1e-6 * float(jnp.max(jnp.abs(theta[name]) + 0.1)) / float(jnp.max(jnp.abs(direction[name])))
         ahead, behind = (
             np.asarray(solve(jax.tree.map(lambda t, d, s=s: t + s * d, theta, direction)))

@@ -1,4 +1,4 @@
-"""Problems whose solution is known."""
+"""Problems with a known solution."""
 
 from collections.abc import Callable
 
@@ -82,7 +82,7 @@ def unit_sphere(frequency: int) -> Mesh:
 class Manufactured(AbstractStimulus):
     """J that makes u(x, t) = m(x) (0.2 + 0.4 (t/T)^2) an exact solution of the equations discrete in space.
 
-    The discrete operator stands in for div(D grad u), so that only the error in time is left. The gate of
+    The discrete operator replaces div(D grad u), so that only the error in time remains. The gate of
     each node follows its own equation; u crosses the threshold once, at a time known in closed form.
 
     - `shape`: m, and `diffused`: A m, (nodes,). `stop`: T, ms.

@@ -53,7 +53,7 @@ def temporal_order() -> dict[str, Order]:
     """
     mesh = sheet(2.0, 2.0, 0.25, fibre_angle=0.5)
     tensor = diffusion_tensor(mesh.fibres, 0.1, 4.0)
-    # short gate times, so that an error in the gate is an error one sees
+    # short gate times, so that an error in the gate is visible
     ionic = ModifiedMitchellSchaeffer(tau_in=0.6, tau_out=4.0, tau_open=8.0, tau_close=10.0, a=0.13)
     shape = jnp.asarray(0.35 + 0.1 * np.cos(np.pi * mesh.points[:, 0] / 2.0))
     steps, orders = (0.4, 0.2, 0.1, 0.05), {}

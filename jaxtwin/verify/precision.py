@@ -1,4 +1,4 @@
-"""Single against double precision: what 24 bits cost in activation times."""
+"""Single against double precision: the effect of 24-bit arithmetic on activation times."""
 
 from collections.abc import Callable
 
@@ -29,10 +29,10 @@ class Difference(eqx.Module):
 
 
 def precision_difference(name: str, stop: float = 120.0, dt: float = 0.05) -> Difference:
-    """Activation times of one of `PRECISION_MESHES` in float32 against those in float64.
+    """Activation times of one of `PRECISION_MESHES` in float32 compared with float64.
 
-    Both solves run the same program. All nodes must be activated before `stop`, ms; where they are not, the
-    difference is NaN. JAX's own precision is set for each solve and put back.
+    Both solves run the same program. All nodes must activate before `stop`, ms; otherwise the difference is
+    NaN. JAX's own precision is set for each solve and restored.
     """
     make, along = PRECISION_MESHES[name]
     mesh = reorder(make()).mesh

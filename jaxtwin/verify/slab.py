@@ -46,9 +46,9 @@ class SlabWave(eqx.Module):
     """Activation of the slab on one mesh.
 
     - `edge`, mm; `dt`, ms; `consistent_mass`: see `Space`; `nodes`: of the mesh.
-    - `lat`: activation time (u = 0.5) at each of `POINTS`, ms; NaN where the wave does not come.
+    - `lat`: activation time (u = 0.5) at each of `POINTS`, ms; NaN if not activated.
     - `along`, `across`: speed between `ALONG_BETWEEN` and `ACROSS_BETWEEN`, mm/ms.
-    - `silent`: nodes that are not activated.
+    - `silent`: number of non-activated nodes.
     """
 
     edge: float
@@ -62,7 +62,7 @@ class SlabWave(eqx.Module):
 
     @property
     def figures(self) -> dict[str, float]:
-        """All that is measured: the nine times and the two speeds."""
+        """All measured values: the nine times and the two speeds."""
         return self.lat | {"along": self.along, "across": self.across}
 
 
@@ -71,8 +71,8 @@ def cell_averaged(
 ) -> Float[np.ndarray, " nodes"]:
     """A stimulus of `strength` in the cells `inside`, as a strength at the nodes.
 
-    J_i m_i is the integral of J phi_i: each node gets the mean over its share of the cells round it. The
-    current is then that of the cells, strength times their volume, on every mesh; nodes on the surface of
+    J_i m_i is the integral of J phi_i: each node gets the weighted mean over the cells around it. The total
+    current then equals that of the cells, strength times their volume, on every mesh; nodes on the surface of
     the stimulated region get a part of the strength.
     """
     return strength * mass_of(mesh.cells, mesh.measures * inside, len(mesh.points)) / lumped_mass(mesh)
@@ -112,7 +112,7 @@ def slab_wave(edge: float, dt: float = 0.1, *, consistent_mass: float = 0.0, sto
 
 
 class Limit(eqx.Module):
-    """What a sequence of refinements approaches, and the order at which it does (see `richardson_limit`)."""
+    """Limit of a sequence of refinements, and the order of convergence (see `richardson_limit`)."""
 
     value: float
     order: float

@@ -18,7 +18,7 @@ STEPS = tuple(float(10.0 ** (-k / 2)) for k in range(3, 9))
 
 @eqx.filter_jit
 def _misfit(theta, space: Space, fibres, start, model: type[AbstractIonicModel], targets):
-    """Half the mean square of the activation times less `targets`, and as much for the gates at the end."""
+    """Half the mean square of (activation times - `targets`), plus the same for the gates at the end."""
     positive = jax.tree.map(jnp.exp, theta)
     ionic = model(**{name: positive[name] for name in ("tau_in", "tau_out", "tau_open", "tau_close")})
     stimulus = eqx.tree_at(lambda s: s.strength, start, start.strength * positive["strength"])

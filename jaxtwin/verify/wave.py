@@ -1,4 +1,4 @@
-"""What a travelling wave must do, whatever the mesh: its speed, rotation, and conservation."""
+"""Mesh-independent properties of a travelling wave: speed, invariance under rotation, conservation."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +35,7 @@ def speed_order(consistent_mass: float = 0.0) -> Order:
 
 
 def rotation_difference(dim: int) -> float:
-    """Largest change of an activation time, ms, when a distorted anisotropic sheet is turned with its fibres.
+    """Largest change of an activation time, ms, if a distorted anisotropic sheet is rotated with its fibres.
 
     `dim` 2: in its plane. `dim` 3: out of it, into space.
     """
@@ -53,14 +53,14 @@ def rotation_difference(dim: int) -> float:
 
 
 class Inert(MitchellSchaeffer):
-    """A cell that does nothing: what is left is diffusion."""
+    """A cell model without reaction, for pure diffusion."""
 
     def reaction(self, u, gates):
         return 0.0 * u
 
 
 def total_drift(mesh: Mesh) -> float:
-    """Relative change of the total of u in 20 ms of diffusion from a point: nothing leaves the tissue."""
+    """Relative change of the total of u in 20 ms of diffusion from a point; it is conserved exactly."""
     space = Space(mesh)
     tensor = diffusion_tensor(mesh.fibres, 0.3, 4.0)
     start = pulse([0], len(mesh.points), strength=0.5, duration=2.0)

@@ -1,4 +1,4 @@
-"""Evidence for eyes: figures drawn without any graphics library below matplotlib, and files for ParaView."""
+"""Figures drawn with matplotlib only, and files for ParaView."""
 
 from .figures import (
     activation_map,

@@ -35,7 +35,7 @@ class Canvas(NamedTuple):
 
 
 def panels(mesh: Mesh, title: str, directions: str, beside: float = 0.0) -> Canvas:
-    """A sheet with one panel per view, all at one scale; `beside` inches stay free at the right."""
+    """A sheet with one panel per view, all at one scale; `beside` inches stay free on the right."""
     surface = drawn.surface_of(mesh)
     views = drawn.views_of(surface, directions)
     single = len(views) == 1
@@ -66,7 +66,7 @@ def panels(mesh: Mesh, title: str, directions: str, beside: float = 0.0) -> Canv
 
 
 def plot(title: str, width: float, height: float, right: float = 0.2) -> tuple[Figure, Axes]:
-    """A sheet for curves, with `right` inches at the right of the axes."""
+    """A sheet for curves, with `right` inches free to the right of the axes."""
     figure = _sheet(title, width, height)
     return figure, place(figure, 0.9, 0.9, width - 0.9 - right, height - 0.9 - 0.55)
 
@@ -86,7 +86,7 @@ def paint(canvas: Canvas, values: np.ndarray, norm: Normalize, colours: Colormap
 
 
 def shades(values: np.ndarray, norm: Normalize, colours: Colormap) -> np.ndarray:
-    """RGBA of values, light grey where a value is missing."""
+    """RGBA of values, light grey if missing."""
     missing = ~np.isfinite(values)
     rgba = colours(norm(np.where(missing, 1.0, values)))
     rgba[missing] = (drawn.GREY, drawn.GREY, drawn.GREY, 1.0)
@@ -103,7 +103,7 @@ def dots(canvas: Canvas, positions: np.ndarray, colours: np.ndarray, size: float
 
 
 def colour_bar(canvas: Canvas, norm, colours, label: str, ticks=None, extend: str = "neither") -> None:
-    """A colour bar at the right of the panels."""
+    """A colour bar to the right of the panels."""
     bar = canvas.figure.colorbar(
         ScalarMappable(norm, colours), cax=place(canvas.figure, *canvas.bar), extend=extend
     )

@@ -110,7 +110,7 @@ def speed_map(
 ) -> Figure:
     """Speed per node or cell, mm/ms (which is m/s). The scale ends at the 98th percentile.
 
-    Estimates of speed explode where waves collide, and a few such nodes must not take the whole scale.
+    Estimates of speed diverge where waves collide, and a few such nodes must not dominate the scale.
     """
     values = _field(mesh, speed)
     _range(values)
@@ -129,7 +129,7 @@ def scar_map(
     title: str = "Share of scar",
     views: str = "principal",
 ) -> Figure:
-    """Share of scar per node or cell, 0 to 1."""
+    """Scar fraction per node or cell, 0 to 1."""
     return _share(mesh, probability, SCAR, "Share of scar (0 to 1)", title, views)
 
 
@@ -141,9 +141,10 @@ def information_map(
     title: str = "What the data tell about the conductivity",
     views: str = "principal",
 ) -> Figure:
-    """Share of the prior variance that the data removed, per node or cell: 0 (they say nothing) to 1.
+    """Fraction of the prior variance that the data removed, per node or cell: 0 (not informed by the data) to
+    1.
 
-    `points` (mm): where to measure next, as dots.
+    `points` (mm): sites to measure next, as dots.
     """
     label = "Share of the prior variance removed (0 to 1)"
     if points is not None:
@@ -176,10 +177,10 @@ def quality_map(
     title: str = "Measured points",
     views: str = "principal",
 ) -> Figure:
-    """Points of a map on the grey surface: filled with the colour of their LAT (ms) where it can be used,
-    small and white where not; a ring around each of the `suspect`.
+    """Points of a map on the grey surface: coloured by their LAT (ms) if valid, small and white if not; a
+    ring around each of the `suspect`.
 
-    `positions` in mm; points that stand off the surface are drawn where it is nearest.
+    `positions` in mm; points off the surface are drawn at the nearest place on it.
     """
     lat, usable = np.asarray(lat_ms, float), np.isfinite(lat_ms)
     count = f"{int(usable.sum())} of {len(lat)} LATs can be used, rings: {int(suspect.sum())} to look at"
@@ -209,7 +210,7 @@ def residual_map(
     title: str = "Residuals: predicted − measured LAT",
     views: str = "principal",
 ) -> Figure:
-    """Residuals at the measurement points, ms, on the grey surface, with their histogram.
+    """Residuals at the measured points, ms, on the grey surface, with their histogram.
 
     `positions` in mm. Red: the prediction is late. The scale is symmetric and ends at the 98th percentile.
     """
@@ -250,7 +251,7 @@ def fit_summary(
 ) -> Figure:
     """Predicted against measured activation times, ms, with the line of identity.
 
-    `held_out` marks points that the fit has not seen; the legend gives the RMSE of either kind.
+    `held_out`: mask of the held-out points; the legend gives the RMSE of both kinds.
     """
     measured, predicted = np.asarray(measured_ms, float), np.asarray(predicted_ms, float)
     valid = np.isfinite(measured) & np.isfinite(predicted)
@@ -350,7 +351,7 @@ def trace(
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes a PNG of 150 dots per inch, whole or not at all."""
+    """Writes a PNG of 150 dots per inch atomically."""
     with atomic_write(path) as stream:
         figure.savefig(stream, format="png", dpi=DPI)
 

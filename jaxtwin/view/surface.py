@@ -21,12 +21,12 @@ _AMBIENT, _DIFFUSE = 0.70, 0.30  # gentle: shading must not be read as a change 
 
 
 class Surface(NamedTuple):
-    """What of a mesh can be seen.
+    """The visible part of a mesh.
 
     - `points`: (nodes, 3), mm, those of the mesh; planar meshes get z = 0.
     - `triangles`: (triangles, 3), indices of nodes.
-    - `owner`: (triangles,), the cell that each triangle belongs to.
-    - `centre`: (3,), mm, the middle of the box around it.
+    - `owner`: (triangles,), the cell of each triangle.
+    - `centre`: (3,), mm, the centre of its bounding box.
     """
 
     points: Float[np.ndarray, "nodes 3"]
@@ -197,7 +197,7 @@ def rasterise(surface: Surface, view: View, window: Window) -> Raster:
 
 
 def project(surface: Surface, view: View, positions: np.ndarray) -> np.ndarray:
-    """(n, 3) positions -> (n, 3): right, up and towards the viewer, in mm from the middle of the surface."""
+    """(n, 3) positions -> (n, 3): right, up and towards the viewer, in mm from the centre of the surface."""
     return (positions - surface.centre) @ view.frame.T
 
 

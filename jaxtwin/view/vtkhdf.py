@@ -19,12 +19,12 @@ from .._files import atomic_write
 from .._results import InputError, SolveError
 from ..anatomy import Mesh
 
-NOT_ACTIVATED = -10000.0  # what mapping systems write; a LAT on the clock of a map may be -1
+NOT_ACTIVATED = -10000.0  # as mapping systems write it; -1 may be a valid LAT of a map
 ACTIVATION_NAMES = frozenset({"activation_ms", "lat_ms"})
 
 _CELL_TYPES = {2: 3, 3: 5, 4: 10}  # corners -> VTK_LINE, VTK_TRIANGLE, VTK_TETRA
 _MESH_FIELDS = ("fibres", "regions")
-_COMPONENTS = 9  # a 3 x 3 tensor; more columns are a mistake in the shape
+_COMPONENTS = 9  # a 3 x 3 tensor; more columns indicate a wrong shape
 
 
 class Result(NamedTuple):
@@ -227,7 +227,7 @@ def _write_geometry(root: h5py.Group, mesh: Mesh) -> None:
 
 
 def _compressed(group: h5py.Group, name: str, array: np.ndarray, rows: int) -> None:
-    """One step a chunk, the unit in which a viewer reads."""
+    """One step per chunk, the unit in which a viewer reads."""
     group.create_dataset(
         name,
         data=array,
@@ -239,7 +239,7 @@ def _compressed(group: h5py.Group, name: str, array: np.ndarray, rows: int) -> N
 
 
 def _three(vectors: np.ndarray) -> np.ndarray:
-    """VTK knows three coordinates only."""
+    """Vectors with three coordinates, as VTK requires."""
     return np.pad(vectors, ((0, 0), (0, 3 - vectors.shape[1])))
 
 

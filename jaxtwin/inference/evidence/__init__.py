@@ -1,4 +1,4 @@
-"""Evidence: what was measured, what the model says of it, and how probable that makes it. One file each."""
+"""Evidence: measured values, their prediction, and the likelihood. One file for each kind."""
 
 from .abstract import AbstractEvidence
 from .arrival import Arrival

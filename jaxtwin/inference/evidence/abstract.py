@@ -1,4 +1,4 @@
-"""What a kind of measurement must offer to a fit."""
+"""The interface of a kind of measurement."""
 
 from abc import abstractmethod
 from typing import Any
@@ -15,10 +15,10 @@ Values = Float[Array, "..."]
 
 
 class AbstractEvidence(eqx.Module):
-    """A kind of measurement: what it measures at the points of a map, what the model predicts there, and how
-    probable the measured is given the predicted.
+    """A kind of measurement: the measured values at the points of a map, their prediction by the model, and
+    the likelihood.
 
-    Nuisance parameters of the measurement itself (noise scale, gain) stand in `theta["evidence"][name]`.
+    Nuisance parameters of the measurement itself (noise scale, gain) are in `theta["evidence"][name]`.
     """
 
     name: eqx.AbstractClassVar[str]
@@ -29,26 +29,26 @@ class AbstractEvidence(eqx.Module):
 
     @abstractmethod
     def recorder(self, twin: Twin, placed: PlacedMap) -> AbstractRecorder | None:
-        """What a solve records for it beside activation times; None where those suffice."""
+        """What a solve must record for it in addition to activation times; None if those suffice."""
 
     @abstractmethod
     def measured(self, twin: Twin, data: MappingData, rows: Int[np.ndarray, " points"]) -> Any:
-        """What was measured at the points of a map as arrays for the device; row -1: no point."""
+        """The measured values at the points of a map, as arrays for the device; row -1: padding."""
 
     @abstractmethod
     def predict(
         self, theta: Theta, twin: Twin, placed: PlacedMap, arrival: Float[Array, " points"], record: Any
     ) -> Values:
-        """What the model says at the points. `arrival`: activation since the wave left its source, ms, NaN
-        where no wave comes; `record`: of the `recorder`, or None."""
+        """The predictions of the model at the points. `arrival`: activation since the wave left its source,
+        ms, NaN where not activated; `record`: of the `recorder`, or None."""
 
     @abstractmethod
     def loss(self, theta: Theta, placed: PlacedMap, predicted: Values) -> Float[Array, ""]:
-        """The negative logarithm of the likelihood."""
+        """The negative log likelihood."""
 
     @abstractmethod
     def information(
         self, theta: Theta, placed: PlacedMap, predicted: Values
     ) -> tuple[Values, dict[str, Values]]:
-        """The Fisher information of each predicted value, and of each nuisance parameter that the prediction
-        does not depend on (empty where there is none)."""
+        """Fisher information of each predicted value, and of each nuisance parameter on which the prediction
+        does not depend (empty if there is none)."""

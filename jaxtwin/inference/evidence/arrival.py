@@ -13,12 +13,15 @@ from .student_t import StudentT
 
 
 class Arrival(AbstractEvidence):
-    """LATs: the arrival of the wave, plus time offset, discrepancy and discretisation error of the map.
+    """LATs as evidence: the arrival of the wave, plus time offset, discrepancy and discretisation error of
+    the map.
 
-    - `errors`: their distribution. Nuisance parameter `noise`: logarithm of its scale over the `sigma_ms` of
-      the points.
-    - `lost`: fraction of the points that the estimated parameters have used up, and `level`, the `noise` at
-      which it was counted; 0 before a fit.
+    - `errors`: their distribution, `StudentT()` by default. Nuisance parameter `noise`: logarithm of its
+      scale over the `sigma_ms` of the points.
+    - `lost`: fraction of the points used up by the estimated parameters, and `level`, the `noise` at which it
+      was computed; 0 before a fit.
+
+    **Example:** `jt.fit(twin, data, evidence=(jt.Arrival(jt.StudentT(degrees=3.0)),))`
     """
 
     errors: StudentT = StudentT()
@@ -33,7 +36,7 @@ class Arrival(AbstractEvidence):
         return None
 
     def measured(self, twin: Twin, data: MappingData, rows) -> None:
-        return None  # every placed map has the LATs
+        return None  # every placed map contains its LATs
 
     def predict(self, theta: Theta, twin: Twin, placed: PlacedMap, arrival, record: Any):
         return arrival + additive_terms(theta, twin, placed)
@@ -45,14 +48,14 @@ class Arrival(AbstractEvidence):
         )  # fmt: skip
 
     def information(self, theta: Theta, placed: PlacedMap, predicted):
-        """Points that other parameters have used up say nothing about the noise."""
+        """Fisher information; points used up by other parameters carry none about the noise."""
         of_times, of_noise = self.errors.information(
             predicted, placed.sigma_ms, placed.silent, placed.weight, log_noise(theta), placed.until_ms
         )
         return of_times, {"noise": (1.0 - self.lost) * of_noise}
 
     def counted(self, lost: float, level: float, dtype) -> "Arrival":
-        """With what only a fit can tell; see the fields."""
+        """The evidence with quantities only known during a fit; see the fields."""
         return eqx.tree_at(
             lambda a: (a.lost, a.level), self, (jnp.asarray(lost, dtype), jnp.asarray(level, dtype))
         )

@@ -8,24 +8,24 @@ from jaxtyping import Array, Bool, Float
 
 from ..._results import InputError
 
-TAIL = 1.7  # a logistic curve this steep is close to the normal distribution function
-UNSEEN_MS = 25.0  # after the end of the window of interest: later waves are as good as none
-FEWEST = 20  # residuals, below which their distribution cannot be judged
+TAIL = 1.7  # slope of the logistic curve that approximates the normal distribution function
+UNSEEN_MS = 25.0  # after the end of the window of interest: later waves count as not activated
+FEWEST = 20  # residuals, needed to estimate their distribution
 
 
 class StudentT(eqx.Module):
     """Independent Student-t errors of the activation times, with censoring.
 
-    Real annotation noise is 2-10 ms and heavy-tailed: a Gaussian would follow the outliers. Errors are
-    scaled by `sigma` of each point times a common factor exp(`log_scale`) that is estimated.
+    Real annotation noise is 2-10 ms and heavy-tailed: a Gaussian would follow the outliers. Errors are scaled
+    by `sigma` of each point times a common factor exp(`log_scale`), which is estimated.
 
-    What is observed ends with the window of interest, `until`. A wave that comes more than 25 ms later, or
-    not at all, could not have been seen: a point that was activated in the map then counts as if reached at
-    that time, without a derivative. A point at which no activation was found (`silent`) but which the
-    simulation activates pays the logarithm of the chance to have missed it, by the logistic tail of the same
-    width. So the loss does not depend on how long one simulates.
+    Observation ends with the window of interest, `until`. A wave that arrives more than 25 ms later, or not
+    at all, cannot be observed: a point that was activated in the map is then treated as if reached at that
+    time, without a derivative. A point without observed activation (`silent`) that the simulation activates
+    contributes the log probability of having missed it, by the logistic tail of the same width. The loss
+    therefore does not depend on the duration of the simulation.
 
-    Raises `InputError` for two degrees of freedom or fewer, where the variance is infinite.
+    **Raises:** `InputError` for two degrees of freedom or fewer, where the variance is infinite.
     """
 
     degrees: float = eqx.field(static=True, default=4.0)
@@ -53,10 +53,10 @@ class StudentT(eqx.Module):
         until: Float[Array, " points"],
         lost: Float[Array, ""] | float = 0.0,
     ) -> Float[Array, ""]:
-        """The negative logarithm of the likelihood. Times in ms; NaN in `predicted`: no wave comes.
+        """The negative log likelihood. Times in ms; NaN in `predicted`: not activated.
 
-        `weight` 0 leaves a point out. `lost`: the fraction of the points that other estimated parameters have
-        used up; the scale is then that of the marginal likelihood, not of the residuals that are left.
+        `weight` 0 excludes a point. `lost`: the fraction of the points used up by other estimated parameters;
+        the scale is then that of the marginal likelihood, not of the remaining residuals.
         """
         scale = sigma * jnp.exp(log_scale)
         seen, nu = _seen(predicted, until), self.degrees
@@ -79,7 +79,7 @@ class StudentT(eqx.Module):
     ) -> tuple[Float[Array, " points"], Float[Array, ""]]:
         """Fisher information of `predicted`, 1/ms2, and of `log_scale`: the expected second derivatives of
         the loss (Lange, Little, Taylor 1989, doi 10.1080/01621459.1989.10478852); for silent points, whose
-        loss is convex, the derivative itself. Zero at points that no wave reaches in time."""
+        loss is convex, the derivative itself. Zero at points that are not activated in time."""
         scale = sigma * jnp.exp(log_scale)
         seen, nu = _seen(predicted, until), self.degrees
         chance = jax.nn.sigmoid(-TAIL * (jnp.where(seen, predicted, until) - until) / scale)
@@ -91,8 +91,8 @@ class StudentT(eqx.Module):
         """Empirical information per point (sandwich correction), relative to `information`.
 
         `residuals` over their scale. With psi the derivative of the loss, an estimate has the variance
-        mean(psi^2)/mean(psi')^2 whatever the distribution of the errors (Huber 1967), which is
-        1/`information` only for the one assumed here. 1 for fewer than 20 residuals.
+        mean(psi^2)/mean(psi')^2 for any distribution of the errors (Huber 1967), which equals 1/`information`
+        only for the assumed one. 1 for fewer than 20 residuals.
         """
         nu, r = self.degrees, np.asarray(residuals, np.float64)
         psi = (nu + 1.0) * r / (nu + r**2)

@@ -15,12 +15,14 @@ from .abstract import AbstractEvidence
 class Voltage(AbstractEvidence):
     """Bipolar peak-to-peak voltages as evidence for scar.
 
-    log V = (1 - S) log h + S log s + e, with S the scar fraction, the levels h and s of healthy tissue and of
-    scar (mV, estimated: `level_sd` is the prior standard deviation of their logarithms) and independent
-    Student-t errors of scale `spread`. Electrodes, contact and the direction of the wave change voltages by
-    factors, which is what `spread` stands for. The usual levels are 0.5 mV and below in scar and 1.5 mV and
-    more in healthy ventricles (Marchlinski et al. 2000, doi 10.1161/01.CIR.101.11.1288), a third of that in
-    atria: give the levels of the chamber.
+    log V = (1 - S) log h + S log s + e, with S the scar fraction, h and s the voltage levels of healthy
+    tissue and of scar (mV, estimated: `level_sd` is the prior standard deviation of their logarithms), and
+    independent Student-t errors e of scale `spread`. Electrodes, contact and wave direction change voltages
+    by factors; `spread` accounts for this. The usual levels are 0.5 mV and below in scar and 1.5 mV and above
+    in healthy ventricles (Marchlinski et al. 2000, doi 10.1161/01.CIR.101.11.1288), a third of that in atria:
+    give the levels of the chamber.
+
+    **Example:** `jt.fit(twin, data, evidence=(jt.Voltage(),))`
     """
 
     healthy_mv: float = eqx.field(static=True, default=2.0)
@@ -33,7 +35,7 @@ class Voltage(AbstractEvidence):
     def expected(
         self, scar: Float[Array, " points"], levels: Float[Array, " two"]
     ) -> Float[Array, " points"]:
-        """The logarithm of the voltage (mV) at this scar fraction; `levels`: a priori standard normal."""
+        """Logarithm of the voltage (mV) for this scar fraction; `levels`: a priori standard normal."""
         healthy = jnp.log(self.healthy_mv) + self.level_sd * levels[0]
         of_scar = jnp.log(self.scar_mv) + self.level_sd * levels[1]
         return healthy + scar * (of_scar - healthy)
@@ -45,7 +47,7 @@ class Voltage(AbstractEvidence):
         return None
 
     def measured(self, twin: Twin, data: MappingData, rows) -> Float[Array, " points"]:
-        """The logarithm of the voltage (mV), NaN where unknown."""
+        """Logarithm of the voltage (mV), NaN if unknown."""
         known = (rows >= 0) & (data.bipolar_mv[rows] > 0.0)
         log_mv = np.where(known, np.log(np.where(known, data.bipolar_mv[rows], 1.0)), np.nan)
         return jnp.asarray(log_mv, twin.space.mass.dtype)

@@ -1,4 +1,4 @@
-"""Optimisers: they know an objective and nothing of hearts."""
+"""Optimisers, independent of hearts: they only know an objective."""
 
 from .assessment import Assessment, Optimum, history_row
 from .lbfgs import lbfgs

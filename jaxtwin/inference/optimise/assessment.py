@@ -1,4 +1,4 @@
-"""What an objective says of one point, and how a search for its minimum ended."""
+"""The value of an objective at one point, and the result of its minimisation."""
 
 import equinox as eqx
 import jax
@@ -7,11 +7,11 @@ from jaxtyping import PyTree
 
 
 class Assessment(eqx.Module):
-    """An objective at one theta: loss, its gradient, and the number of captured points.
+    """An objective at one theta: loss, gradient, and the number of captured points.
 
-    A point is captured when the simulated wave reaches it. `rmse_ms`: of the captured points. `activation`:
-    of each map at the nodes, ms. `models`, `linearised`: arrival models of the maps and what follows from
-    them, where known. The loss is infinite, and `failure` says why, where a simulation failed.
+    A point is captured if the simulated wave activates it. `rmse_ms`: of the captured points. `activation`:
+    of each map at the nodes, ms. `models`, `linearised`: arrival models of the maps and their linearisation,
+    if known. If a simulation failed, the loss is infinite and `failure` gives the reason.
     """
 
     loss: float
@@ -25,7 +25,8 @@ class Assessment(eqx.Module):
 
 
 class Optimum(eqx.Module):
-    """The end of a search: theta, its assessment, one row of history per iteration, and why it ended."""
+    """Result of a minimisation: theta, its assessment, one row of history per iteration, and the reason it
+    ended."""
 
     theta: PyTree
     assessment: Assessment
@@ -34,12 +35,12 @@ class Optimum(eqx.Module):
 
 
 def dot(a: PyTree, b: PyTree) -> float:
-    """Scalar product of two PyTrees of one structure."""
+    """Scalar product of two PyTrees of the same structure."""
     return float(sum(jnp.vdot(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)))
 
 
 def history_row(iteration: int, assessment: Assessment, length: float) -> dict[str, float]:
-    """One iteration, as numbers."""
+    """One iteration as a dictionary of numbers."""
     return {
         "iteration": float(iteration),
         "loss": float(assessment.loss),

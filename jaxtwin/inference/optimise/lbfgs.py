@@ -1,4 +1,4 @@
-"""Maximum a posteriori by L-BFGS that never loses a captured point."""
+"""L-BFGS that never loses a captured point."""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,12 +22,13 @@ def lbfgs(
     memory: int = 20,
     report: Callable[[int, Assessment], Any] = lambda iteration, assessment: None,
 ) -> Optimum:
-    """L-BFGS (directions by optax) with a backtracking line search.
+    """Minimises `objective` by L-BFGS (directions by optax) with a backtracking line search.
 
-    A step is refused, and halved, when the loss does not fall enough (Armijo), is not finite, or when
-    fewer points are captured than before: beyond conduction block the loss has no derivative that could
-    lead back. Ends when the loss falls by less than `tolerance` of itself over five iterations, after
-    `iterations`, or when no step helps. Raises `SolveError` if the start itself has no finite loss.
+    A step is rejected and halved if the loss does not decrease enough (Armijo), is not finite, or if fewer
+    points are captured than before: beyond conduction block the loss has no derivative that could lead back.
+    It ends when the loss decreases by less than `tolerance` of itself over five iterations, after
+    `iterations`, or when no step reduces the loss. Raises `SolveError` if the start itself has no finite
+    loss.
     """
     state = optax.scale_by_lbfgs(memory).init(theta)
     now = objective(theta)

@@ -1,4 +1,4 @@
-"""Maximum a posteriori in a trust region, with a cheap model of the simulation between exact gradients."""
+"""Trust-region optimiser with a cheap local model of the simulation between exact gradients."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,17 +14,17 @@ from scipy.optimize import minimize
 from ..._results import SolveError
 from .assessment import Assessment, Optimum, history_row
 
-MEMORY = 8  # steps that are remembered
-ALIGNED = 0.02  # cosine of a step and what the model missed along it, below which it is no curvature
-NEAR = 0.03  # of the root of the tolerance: the gradient at which the minimum of a model is found
-ROUNDING = 1e-5  # of the loss, where it is a sum in single precision
+MEMORY = 8  # number of stored steps
+ALIGNED = 0.02  # cosine between a step and the model error along it, below which it is not used as curvature
+NEAR = 0.03  # of the root of the tolerance: gradient at which a model counts as minimised
+ROUNDING = 1e-5  # relative rounding error of a loss summed in single precision
 
 
 class Model(eqx.Module):
-    """What stands in for the objective near one theta.
+    """A local model of the objective near one theta.
 
-    - `curvature`: of the misfit there, J^T W J, positive semi-definite.
-    - `loss`: numbers of theta -> an approximation of the whole objective, and its gradient.
+    - `curvature`: of the misfit there, J^T W J, positive semidefinite.
+    - `loss`: flattened theta -> an approximation of the whole objective, and its gradient.
     """
 
     curvature: Float[np.ndarray, "numbers numbers"]
@@ -32,10 +32,10 @@ class Model(eqx.Module):
 
 
 class Progress(eqx.Module):
-    """All that a fit needs to go on from its last completed iteration; arrays of the host, in double.
+    """Everything needed to resume a fit from its last completed iteration; host arrays in double precision.
 
-    `damping`: what the trust region adds to the precision of the prior. `steps`, `errors`: the last moves of
-    theta, and what the model missed of the change of the gradient. `history`: that of `Optimum`.
+    `damping`: added by the trust region to the precision of the prior. `steps`, `errors`: the last steps of
+    theta, and the model error of the change of the gradient. `history`: that of `Optimum`.
     """
 
     theta: Float[np.ndarray, " numbers"]
@@ -56,21 +56,21 @@ def trust_region(
     report: Callable[[int, Assessment], Any] = lambda iteration, assessment: None,
     save: Callable[[Progress], Any] = lambda progress: None,
 ) -> Optimum:
-    """The minimum of `objective` by exact gradients and few of them.
+    """Minimises `objective` with few exact gradients.
 
-    At each theta_0 a step goes to the minimum of
+    At each theta_0, the step goes to the minimum of
 
         m(theta) + (g - grad m(theta_0)).d + d.(C + mu I) d/2,   d = theta - theta_0,
 
     with m the `model`, g the exact gradient there, so that the first order is exact (Alexandrov et al. 2001,
-    doi 10.2514/2.2877), and C a matrix that adds the curvature which m has missed along the last steps
-    (symmetric updates of rank one). mu is raised tenfold where a step is refused and lowered where the loss
-    falls as foreseen (Levenberg, Marquardt). A step is refused when the loss does not fall, is not finite, or
-    when fewer points are captured.
+    doi 10.2514/2.2877), and C a correction of the curvature of m from the last steps (symmetric
+    rank-one updates). mu is raised tenfold if a step is rejected and lowered if the loss decreases as
+    predicted (Levenberg, Marquardt). A step is rejected if the loss does not decrease, is not finite, or if
+    fewer points are captured.
 
-    Ends where half the Newton decrement, the fall of the loss that is still to be had, is below `tolerance`:
-    0.01 is a seventh of a posterior standard deviation. `start` resumes, `save` is given the progress after
-    each iteration. Raises `SolveError` if the start itself has no finite loss.
+    It ends when half the Newton decrement, the predicted further decrease of the loss, is below `tolerance`:
+    0.01 is a seventh of a posterior standard deviation. `start` resumes; `save` is called with the progress
+    after each iteration. Raises `SolveError` if the start itself has no finite loss.
     """
     flat, back = ravel_pytree(theta)
     real = flat.dtype
@@ -127,7 +127,7 @@ def _rows(vectors: list[np.ndarray], size: int) -> np.ndarray:
 
 
 def _missing(steps, errors, size: int) -> np.ndarray:
-    """C: symmetric updates of rank one, the oldest first, where they add curvature."""
+    """C: symmetric rank-one updates, the oldest first, where they add curvature."""
     matrix = np.zeros((size, size))
     for s, e in zip(steps, errors, strict=True):
         rest = e - matrix @ s
@@ -140,8 +140,8 @@ def _missing(steps, errors, size: int) -> np.ndarray:
 def _step(
     near: Model, missing, damping: float, here, gradient, least: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """The step to the minimum of the corrected model, to well within `least`, how the gradient of the model
-    changes along it, and by how much the loss should fall."""
+    """The step to the minimum of the corrected model, to well within `least`, the change of the model
+    gradient along it, and the predicted decrease of the loss."""
     size = len(here)
     loss, bent = near.loss(here)
     # in these coordinates the quadratic part of the model is |w|^2/2
@@ -153,10 +153,10 @@ def _step(
         more = missing @ d + damping * d
         total = value - loss + (gradient - bent) @ d + 0.5 * d @ more
         if not (np.isfinite(total) and np.isfinite(steep).all()):
-            return 1e30, w  # the model has left the range of numbers: turn back
+            return 1e30, w  # the model overflowed: step back
         return total, solve_triangular(root, steep + gradient - bent + more, lower=True)
 
-    # far away the corrected model may have no lower bound
+    # far from the start the corrected model may be unbounded below
     farthest = 3.0 * float(np.linalg.norm(solve_triangular(root, gradient, lower=True)))
     found = minimize(
         corrected, np.zeros(size), jac=True, method="L-BFGS-B", bounds=[(-farthest, farthest)] * size,

@@ -1,4 +1,4 @@
-"""One verb for every format: what it is, the content says."""
+"""Reading an export of any supported mapping system."""
 
 from importlib import import_module
 from pathlib import Path
