@@ -3,6 +3,7 @@
 import json
 import re
 from importlib import import_module
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from benchmarks import claims, gpu, readme
 
 
 def claim(**changes):
-    fields = {
+    fields: dict[str, Any] = {
         "group": "path",
         "text": "t",
         "command": "python -m benchmarks path x",

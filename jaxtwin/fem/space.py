@@ -15,12 +15,14 @@ from .p1 import mass_of, p1_gradients, scaled_mass
 
 
 class Space(eqx.Module):
-    """P1 functions on a mesh.
+    """P1 finite-element space on a mesh: the geometry and layout that a solve needs.
 
-    - `gradients`: (cells, corners, dim), 1/mm; `measures`: (cells,), mm to the topological dimension.
-    - `mass`: (nodes,), lumped. `added_mass`: the fraction of it that mass scaling has added.
+    - `gradients`: (cells, corners, dim), 1/mm; `measures`: (cells,), mm, mm2 or mm3.
+    - `mass`: (nodes,), lumped. `added_mass`: fraction of it added by mass scaling.
     - `layout`: neighbour tables, see `Layout`.
-    - `edge_terms`: (terms, edges), which of the (cells x pairs) element entries make up an edge.
+    - `edge_terms`: (terms, edges), indices of the (cells x pairs) element entries that contribute to an edge.
+
+    **Example:** `space = jt.Space(jt.sheet(20.0, 20.0, 0.5), mass_scaling=0.005)`
     """
 
     gradients: Float[Array, "cells corners dim"]

@@ -1,4 +1,4 @@
-"""Readers of what mapping systems export, one file for each format, and what they share.
+"""Readers of exports of mapping systems, one file for each format, and what they share.
 
 A reader has `recognises(files)` and `read(files, identity)`, which returns a `Study`.
 """

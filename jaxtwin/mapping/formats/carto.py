@@ -1,4 +1,4 @@
-"""CARTO 3 exports: the study, its maps and points. Layout as met in real files, see
+"""CARTO 3 exports: the study, its maps and points. Layout as found in real files, see
 docs/reference/formats.md."""
 
 import re
@@ -90,8 +90,7 @@ def _studies(files: Files) -> list[str]:
 
 @dataclass
 class _Part:
-    """What the study says of a map. `beside`: a file in whose folder the others stand. `version`: of its
-    table."""
+    """A map as listed in the study. `beside`: a file in the folder of the others. `version`: of its table."""
 
     name: str
     beside: str
@@ -159,7 +158,7 @@ class _Acquired:
         self.woi = np.full((count, 2), np.nan)
 
     def reasons(self, tags: list[str]) -> list[str]:
-        """Why each LAT cannot be used. The window ends before its ends, as the system has it."""
+        """Why each LAT cannot be used. The end of the window is exclusive, as in the system."""
         found = []
         for lat, (first, last), tag in zip(self.lat, self.woi, tags, strict=True):
             if not np.isfinite(lat):
@@ -179,7 +178,8 @@ def _surface(files: Files, part: _Part) -> tuple[Surface | None, list[str]]:
 
 
 def _car(files: Files, part: _Part) -> np.ndarray:
-    """The table of points, (points, columns), what is no number as NaN. Notes its version in the part."""
+    """The table of points, (points, columns), NaN for entries that are not numbers. Stores its version in the
+    part."""
     name = files.beside(part.beside, f"{part.name}_car.txt")
     if name is None:
         return np.zeros((0, 0))
@@ -292,7 +292,7 @@ def _of_point(acquired: _Acquired, files: Files, name: str, row: int, notes: lis
 
 
 def _nearest(table: np.ndarray, time: float) -> float:
-    """The value at the time that is nearest: columns time and value."""
+    """The value at the nearest time: columns time and value."""
     return (
         float(table[np.nanargmin(np.abs(table[:, 0] - time)), 1])
         if np.isfinite(table[:, 0]).any()
@@ -301,8 +301,7 @@ def _nearest(table: np.ndarray, time: float) -> float:
 
 
 def _force(files: Files, name: str, time: float) -> float:
-    """Contact force when the point was annotated, g. Times are those of the waveform, as far as they
-    reach."""
+    """Contact force at the annotation, g. Times are those of the waveform, within its range."""
     rows = []
     for line in files.read(name).splitlines():
         cells = line.decode("cp1252", "replace").split("\t")
@@ -313,7 +312,7 @@ def _force(files: Files, name: str, time: float) -> float:
 
 
 def _signals(files: Files, part: _Part, ids: list[str], names: dict[int, str]):
-    """Waveforms in groups of the same channels, and from which channels each point was taken."""
+    """Waveforms in groups of the same channels, and the channels of each point."""
     groups: dict[tuple, list[tuple[int, str, carto_signals.Head]]] = {}
     columns = {f"{each}_channel": [""] * len(ids) for each in ("unipolar", "bipolar", "reference")}
     for row, each in enumerate(ids):
@@ -339,7 +338,7 @@ def _signals(files: Files, part: _Part, ids: list[str], names: dict[int, str]):
 
 
 def _electrodes(files: Files, part: _Part, ids: list[str]) -> dict[str, np.ndarray]:
-    """Where the electrodes of the catheter were at the annotation, mm: three columns for each."""
+    """Positions of the electrodes of the catheter at the annotation, mm: three columns for each."""
     columns: dict[str, np.ndarray] = {}
     stem = re.compile(re.escape(part.name) + r"_P(\d+)_.*Positions_OnAnnotation\.txt$", re.I)
     rows = {each: row for row, each in enumerate(ids)}

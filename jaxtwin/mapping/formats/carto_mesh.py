@@ -10,7 +10,7 @@ from ...anatomy import Surface
 from .files import Files
 
 MARK = b"#TriangulatedMeshVersion"
-INACTIVE = -1_000_000  # group of vertices and triangles that were deleted and are still listed
+INACTIVE = -1_000_000  # group of deleted vertices and triangles that are still listed
 MISSING = -10_000.0
 FIELDS = {
     "unipolar": "unipolar_mv", "bipolar": "bipolar_mv", "lat": "lat_ms", "impedance": "impedance_ohm",
@@ -68,9 +68,9 @@ def read_carto_mesh(files: Files, name: str) -> tuple[Surface, list[str]]:
 
 
 def _sections(text: bytes, where: str) -> dict[bytes, bytes]:
-    """Name -> text. A name may stand at the end of a line of something else."""
+    """Name -> text. A section name may be at the end of another line."""
     marks = list(re.finditer(rb"\[([A-Za-z]+)\][^\S\n]*\r?\n", text))
-    # one stands in a comment and belongs to it, not to what follows
+    # a name in a comment belongs to the comment, not to what follows
     marks = [mark for mark in marks if mark[1] != b"ColorsScaleSection"]
     ends = [mark.start() for mark in marks[1:]] + [len(text)]
     found = {mark[1]: text[mark.end() : end] for mark, end in zip(marks, ends, strict=False)}

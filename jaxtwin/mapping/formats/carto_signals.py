@@ -1,4 +1,4 @@
-"""Waveforms of CARTO 3: `_ECG_Export.txt`, a table of whole numbers, one line a millisecond."""
+"""Waveforms of CARTO 3: `_ECG_Export.txt`, a table of integers, one line per millisecond."""
 
 import re
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ CHANNEL = re.compile(r"\s*(.+?)\((\d+)\)")
 
 @dataclass(frozen=True)
 class Head:
-    """Before the numbers: `gain_mv` of each, `channels`, and from which of them the point was taken ("" where
-    the file does not say). `begin`: byte where numbers begin, on line `line`."""
+    """The header: `gain_mv` of each channel, `channels`, and the channels of the point ("" if the file does
+    not name them). `begin`: byte where numbers begin, on line `line`."""
 
     gain_mv: float
     channels: tuple[str, ...]
@@ -31,7 +31,7 @@ class Head:
 
 
 def read_head(files: Files, name: str) -> Head:
-    """The head of a file. Raises `InputError` where it is none."""
+    """Reads the header of a file. Raises `InputError` if it has none."""
     head, where = files.head(name, HEAD), f"{files.path}: {name}"
     if not head.startswith(MARK):
         raise InputError(
@@ -119,7 +119,7 @@ def _table(text, channels):
                     break
                 values[row, c] = value
         if not same:
-            # another layout: every byte is looked at
+            # another layout: every byte is examined
             end = at
             while end < size and text[end] != 10:
                 end += 1

@@ -23,10 +23,10 @@ def _tables(files: Files) -> list[str]:
 
 def read(files: Files, identity: bool) -> Study:
     """A map for each label in `map_id`, without a surface. Tables of a flat sheet get z = 0. `identity` keeps
-    the name of the file, where the table has no labels.
+    the name of the file if the table has no labels.
 
-    Raises `InputError` for what `read_csv` refuses, for several tables in one place, and for archives, which
-    have to be unpacked.
+    Raises `InputError` as `read_csv` does, for several tables in one place, and for archives, which must be
+    unpacked.
     """
     found = _tables(files)
     if len(found) != 1:

@@ -1,9 +1,9 @@
-"""EnSite Precision and NavX: points in `DxL_*.csv`, one column a point; surfaces in DIF.
+"""EnSite Precision and NavX: points in `DxL_*.csv`, one column per point; surfaces in DIF.
 
-A map comes in several files, "This is file 2 of 3 for map,<name>". Below "Begin data" each row is a
-quantity; below "Sample rate:" stand blocks of waveforms, one row a sample. Times are seconds on the clock of
-the system: LAT = rov LAT - ref LAT, and a time t stands at exported seconds - (end time - t) in the trace.
-Voltages are taken as mV. Layout as openep-core (Apache-2.0) and pyCEPS read it.
+A map is split into several files, "This is file 2 of 3 for map,<name>". Below "Begin data" each row is a
+quantity; below "Sample rate:" follow blocks of waveforms, one row per sample. Times are seconds in system
+time: LAT = rov LAT - ref LAT, and a time t is at exported seconds - (end time - t) in the trace. Voltages are
+taken as mV. Layout as read by openep-core (Apache-2.0) and pyCEPS.
 """
 
 import re
@@ -34,8 +34,8 @@ from .ensite_surface import (
 from .files import Files
 
 MOST_HELD = 2**28  # bytes of waveforms
-LONGEST = 10_000.0  # ms; what is further from its reference is no LAT but a time without annotation
-CLOCK = 1e8  # s; times since 1970 say when a patient was treated
+LONGEST = 10_000.0  # ms; farther from the reference it is not a LAT but a time without annotation
+CLOCK = 1e8  # s; times since 1970 would reveal the date of the procedure
 ROLES = {"rov": "bipolar", "ref": "reference"}
 
 
@@ -111,7 +111,7 @@ def _map(files: Files, parts: list[Part]) -> tuple[Points, tuple[Signals, ...], 
 
     positions = np.stack([column(f"roving {axis}") for axis in "xyz"], axis=1)
     with np.errstate(all="ignore"):
-        # a double holds 0.2 us of a clock that counts from 1970
+        # a double resolves 0.2 us of seconds since 1970
         lat = np.round(1000.0 * (column("rov lat") - column("ref lat")), 3)
         ends = np.concatenate([np.full(part.count, part.seconds) for part in parts])
         reference = np.round(1000.0 * (ends - (column("end time") - column("ref lat"))), 3)
@@ -155,7 +155,7 @@ def _map(files: Files, parts: list[Part]) -> tuple[Points, tuple[Signals, ...], 
 
 
 def _more(parts: list[Part], column) -> dict[str, Float[np.ndarray, " points"]]:
-    """Numbers without a place of their own, but no times of day."""
+    """Other numeric quantities, without times of day."""
     found = {}
     for label in dict.fromkeys(label for part in parts for label in part.numbers):
         values = column(label)
@@ -169,7 +169,7 @@ def _more(parts: list[Part], column) -> dict[str, Float[np.ndarray, " points"]]:
 def _signals(
     files: Files, parts: list[Part], place: np.ndarray, named: dict[str, list[str]], single: np.ndarray
 ) -> tuple[Signals, ...]:
-    """Waveforms in groups of the same channels, rate and length. `named`: gets the names of the channels."""
+    """Waveforms in groups of the same channels, rate and length. `named`: receives the channel names."""
     groups: dict[tuple, list[tuple[int, Part, int]]] = {}
     first = 0
     for part in parts:
@@ -203,7 +203,8 @@ def _signals(
 
 
 class _Loaded:
-    """Waveforms of whole files, the last ones held: they stand in columns, so that one needs all lines."""
+    """Waveforms of complete files, with the most recent ones cached: they are stored in columns, so one
+    waveform needs all lines."""
 
     def __init__(self, files: Files):
         self._files = files

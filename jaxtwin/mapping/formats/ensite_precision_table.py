@@ -10,7 +10,7 @@ from ..._results import InputError
 from .ensite_surface import decoded, value
 from .files import Files
 
-MOST_BYTES = 2**27  # of one file; the system starts a new one after about 20 MB
+MOST_BYTES = 2**27  # bytes of one file; the system starts a new file after about 20 MB
 MOST_LINES = 2_000_000
 MOST_COLUMNS = 100_000
 MOST_ROWS = 1_000  # quantities of one file
@@ -43,7 +43,7 @@ class Part:
 
 
 def read_part(files: Files, name: str) -> Part:
-    """The points of one file, and where its waveforms stand in it."""
+    """The points of one file, and the positions of its waveforms in it."""
     part, where = Part(name), f"{files.path}: {name}"
     content = files.read(name, MOST_BYTES)
     if content.count(b"\n") > MOST_LINES:
@@ -122,7 +122,7 @@ def _rows(part: Part, content: bytes, rows: dict[str, tuple[int, int, int]], whe
 
 
 def _header(part: Part, line: str, where: str) -> None:
-    """What a line before "Begin data" says. Who the patient is and when is passed over."""
+    """Reads a line before "Begin data". The identity of the patient and the date are skipped."""
     key, _, rest = line.partition(":")
     key, rest = key.strip().lower(), rest.strip(' ,"\r\t')
     if found := FILE.match(line):
@@ -142,7 +142,7 @@ def _header(part: Part, line: str, where: str) -> None:
 
 
 def _cells(content: bytes, line: tuple[int, int], where: str, number: int, label: str) -> list[str]:
-    """The cells of a row behind its label. Blank ones at its end may be of a spreadsheet."""
+    """The cells of a row after its label. Trailing blank ones may come from a spreadsheet."""
     if content.count(b",", *line) > 2 * MOST_COLUMNS:
         raise InputError(
             f"{where} line {number} '{label}' with {content.count(b',', *line)} columns",
@@ -153,7 +153,7 @@ def _cells(content: bytes, line: tuple[int, int], where: str, number: int, label
 
 
 def _count(content: bytes, rows: dict[str, tuple[int, int, int]], where: str) -> int:
-    """How many points there are, where the header does not say."""
+    """Number of points, if the header does not give it."""
     number, *line = rows.get("pt number", (0, 0, 0))
     cells = _cells(content, (line[0], line[1]), where, number, "pt number")
     while cells and not cells[-1]:
@@ -186,8 +186,8 @@ def _row(part: Part, label: str, cells: list[str], where: str) -> None:
 
 
 def _check_end(content: bytes, part: Part, where: str, number: int, tail: bool) -> None:
-    """A file that was written whole ends with EOF. One that does not, but has all quantities and ends with a
-    whole line, is let pass."""
+    """A complete file ends with EOF. A file without EOF is accepted if it has all quantities and ends with a
+    complete line."""
     if content[-200:].rstrip(b' ,"\r\n\t\0\x1a').endswith(b"EOF"):
         return
     if not content.endswith(b"\n") or not tail:
@@ -199,7 +199,7 @@ def _check_end(content: bytes, part: Part, where: str, number: int, tail: bool) 
 
 
 def _check_blocks(part: Part, where: str) -> None:
-    """All waveforms of a file have the samples that its rate and duration say."""
+    """Checks that all waveforms of a file have the number of samples given by its rate and duration."""
     part.blocks = {slot: block for slot, block in part.blocks.items() if block[2]}
     if not part.blocks or not part.count:
         part.blocks = {}

@@ -1,7 +1,7 @@
-"""What exports of EnSite Precision and EnSite X share: surfaces in DIF, and the numbers of their tables.
+"""Shared by EnSite Precision and EnSite X: surfaces in DIF, and the numbers of their tables.
 
 A DIF file holds volumes: vertices (mm), polygons counted from 1, and values at the vertices, whose quantity
-only the comment before them names. Layout as openep-core (Apache-2.0) and pyCEPS read it.
+is named only by the preceding comment. Layout as read by openep-core (Apache-2.0) and pyCEPS.
 """
 
 import math
@@ -20,11 +20,11 @@ from ..study import Map
 from .files import Files
 from .xml import parse_xml
 
-HEAD = 8192  # bytes, in which a file says what it is
-MOST_HEADS = 500  # files looked into to tell the format
+HEAD = 8192  # bytes read to recognise a file
+MOST_HEADS = 500  # files examined to detect the format
 MOST_XML = 2**27  # bytes
 MOST_LABELS = 100
-# what stands where there is no number, in lower case; ".." is the name of a trace that was not recorded
+# marks for a missing number, in lower case; ".." is the name of a trace that was not recorded
 ABSENT = {"", "nan", "-nan", "invalid", "n/a", "na", "none", "null", "-", "--", "..", "..."}
 NO_VALUE = re.compile(
     r"\b(no (data|value)|invalid|unmapped|unused|outside|beyond|not (mapped|valid|used|available))\b", re.I
@@ -74,7 +74,7 @@ def value(text: str, where: str) -> float:
     """One number of a table, NaN where there is none. Raises `InputError` for other words."""
     text = text.strip().strip('"').strip()
     try:
-        # float() also takes 1_000 and the digits of all scripts; a table does not
+        # float() also accepts 1_000 and the digits of all scripts; a table must not
         found = float(text) if text.isascii() and "_" not in text else None
     except ValueError:
         found = math.nan if text.lower() in ABSENT else None
@@ -94,7 +94,7 @@ def table(
                 ndmin=2, quotechar='"',
             )  # fmt: skip
     except (ValueError, IndexError):
-        pass  # words or gaps: cell by cell, which is slower and knows the line
+        pass  # words or gaps: cell by cell, which is slower but knows the line
     found = np.full((len(lines), columns), np.nan, np.float32)
     with np.errstate(all="ignore"):
         for row, (number, line) in enumerate(zip(numbers, lines, strict=True)):
@@ -145,7 +145,7 @@ def _parse(files: Files, name: str, where: str) -> ElementTree.Element:
         try:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError:
-            # names with a micro sign or an umlaut come in the encoding of Windows, whatever is declared
+            # names with a micro sign or an umlaut are in a Windows encoding, whatever is declared
             text = content.decode("cp1252", "replace")
     text = re.sub(r"^\s*<\?xml[^>]*\?>", "", text, count=1)
     content = text.encode("utf-8", "replace").replace(b"\0", b"").strip()
@@ -158,7 +158,7 @@ def _parse(files: Files, name: str, where: str) -> ElementTree.Element:
 
 
 def _array(element: ElementTree.Element, where: str, width: int = 1) -> Float[np.ndarray, "rows width"]:
-    """The numbers of an element, as many as its attribute says."""
+    """The numbers of an element, as many as its attribute declares."""
     # comments inside split the text
     text = " ".join([element.text or "", *(child.tail or "" for child in element)])
     where = f"{where}, {element.tag}"
@@ -212,7 +212,7 @@ def _surface(volume: ElementTree.Element, where: str) -> tuple[Surface, tuple[st
             status, legend = _array(element, where)[:, 0], _legend(comment)
         elif element.tag == "Surface_of_origin":
             notes.append("from which surface each triangle comes was not read")
-        comment = ""  # a comment counts for what comes next
+        comment = ""  # a comment describes the next element
     if not np.isfinite(triangles).all() or (np.abs(triangles) > 2**31).any() or (triangles % 1).any():
         raise InputError(f"{where}, Polygons that are not whole", "numbers of vertices", "Export it again")
     for name, values in fields.items():
@@ -236,7 +236,7 @@ def _surface(volume: ElementTree.Element, where: str) -> tuple[Surface, tuple[st
 
 
 def _quantity(comment: str) -> str:
-    """What the values of a map are, from "Data values at each vertex of DxL map P-P Voltage (bi)"."""
+    """The quantity of the values of a map, from "Data values at each vertex of DxL map P-P Voltage (bi)"."""
     found = re.search(r"vertex of DxL map\s+(.+)", comment, re.I | re.S)
     text = " ".join(found[1].split()) if found else ""
     if re.search(r"p-?p|peak.to.peak", text, re.I) and re.search("volt", text, re.I):
@@ -264,7 +264,7 @@ def _labels(root: ElementTree.Element, where: str) -> tuple[str, ...]:
 
 
 def _placement(root: ElementTree.Element, where: str) -> tuple[str, ...]:
-    """Notes where the surface is placed elsewhere than its vertices say; each part has its own node."""
+    """Notes if the surface is placed elsewhere than its vertices; each part has its own node."""
     plain = {"Rotation": np.eye(3).ravel(), "Translation": np.zeros(3), "Scaling": np.ones(3)}
     notes = []
     for tag, neutral in plain.items():
@@ -327,7 +327,7 @@ def _same(one: Surface, other: Surface) -> bool:
 
 
 def channel(own: str, plain: str, slot: str, taken: list[str]) -> str:
-    """The name of a channel: its own, or a plain one, and where it stands if the name is taken."""
+    """The name of a channel: its own or a plain one, with its position if the name is taken."""
     name = own or plain
     while name in taken:
         name = f"{name} ({slot})"
@@ -335,7 +335,7 @@ def channel(own: str, plain: str, slot: str, taken: list[str]) -> str:
 
 
 def unique(name: str, taken: set[str]) -> str:
-    """A name not yet taken, with a number behind it where it is; it is taken from then on."""
+    """A name that is not yet taken, with a number appended if necessary; it is then taken."""
     found, number = name, 1
     while found in taken:
         number += 1

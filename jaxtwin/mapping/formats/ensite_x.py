@@ -1,9 +1,9 @@
 """EnSite X: points in `Map_*.csv`, waveforms in `Wave_*.csv`, one line each; surfaces in DIF.
 
-A map comes once for each quantity (Map_LAT_bi, Map_PP_bi, ...) with the same points. Ticks are samples of the
-waveforms: LAT = (Rov Tick 1 - Ref Tick) / rate, where the column LAT is absent. Curtains, the window of
-interest, are ms from the reference. The comments in the tables say what each column is, and that P-P is in
-mV; layout also as openep-core (Apache-2.0), pyCEPS and pulse-ep read it.
+A map is exported once for each quantity (Map_LAT_bi, Map_PP_bi, ...) with the same points. Ticks are samples
+of the waveforms: LAT = (Rov Tick 1 - Ref Tick) / rate, if the column LAT is absent. Curtains, the window of
+interest, are in ms from the reference. The comments in the tables define the columns, and that P-P is in mV;
+layout also as read by openep-core (Apache-2.0), pyCEPS and pulse-ep.
 """
 
 import re
@@ -78,7 +78,7 @@ def read(files: Files, identity: bool) -> Study:
 
 
 def _groups(tables: list[Table]) -> list[list[Table]]:
-    """Tables of the same points of one map, that with LATs first."""
+    """Tables of the same points of one map, the one with LATs first."""
     groups: list[list[Table]] = []
     for each in sorted(tables, key=lambda one: "lat" not in one.numbers):
         for group in groups:
@@ -91,7 +91,7 @@ def _groups(tables: list[Table]) -> list[list[Table]]:
 
 
 def _order(one: Table, other: Table) -> np.ndarray | None:
-    """Where the points of one table stand in another; None where they are others."""
+    """Positions of the points of one table in another; None if they are different points."""
     ids = other.texts["(point #)"]
     where = {name: row for row, name in enumerate(ids)}
     mine = one.texts["(point #)"]
@@ -107,7 +107,7 @@ def _order(one: Table, other: Table) -> np.ndarray | None:
 def _map(
     files: Files, group: list[Table], waves: list[Wave]
 ) -> tuple[Points, tuple[Signals, ...], tuple[str, ...]]:
-    """Points and waveforms of one map. What one table does not know, the next may."""
+    """Points and waveforms of one map. Values missing in one table are taken from the next."""
     base, notes = group[0], [note for each in group for note in each.notes]
     count, none = len(base.texts["(point #)"]), np.full(len(base.texts["(point #)"]), np.nan)
     columns = {name: none.copy() for name in ("bipolar_mv", "unipolar_mv", "force_g")}
@@ -115,7 +115,7 @@ def _map(
     exported = none.copy()
     for each in group:
         order = _order(base, each)
-        order = np.arange(count) if order is None else order  # of itself, where a number stands twice
+        order = np.arange(count) if order is None else order  # identity if a number occurs twice
         values = {title: column[order] for title, column in each.numbers.items()}
         single = bool(re.search("uni", each.type, re.I))
         for title, column in values.items():

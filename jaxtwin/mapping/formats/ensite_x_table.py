@@ -16,7 +16,7 @@ MOST_LINE = 2**22  # bytes
 MOST_LINES = 1_000_000
 MOST_CELLS = 5_000  # of a line of a table of points
 MOST_HEADER = 500  # lines
-CLOCKS = {"reftime (abs)", "starttime (abs)"}  # seconds since 1970 say when a patient was treated
+CLOCKS = {"reftime (abs)", "starttime (abs)"}  # seconds since 1970 would reveal the date of the procedure
 VOLTAGES = {"pp_valong": "bipolar_mv", "unipolemaxpp": "unipolar_mv"}
 KNOWN = {
     "roving x", "roving y", "roving z", "surface x", "surface y", "surface z", "left curtain (ms)",
@@ -119,7 +119,7 @@ def read_table(files: Files, name: str) -> Table:
                 _check_columns(columns, where, number)
                 numbers = {title: [] for title in wanted}
                 each.texts = {title: [] for title in TEXTS if title in columns}
-                # ticks come last and are as many as there are
+                # ticks are last, any number of them
                 needed = 1 + max(columns[t] for t in (*numbers, *each.texts) if not t.startswith("rov tick"))
                 width = len(cells)
                 declared = declared_count(each.header, "# mapping pts", where)
@@ -161,7 +161,7 @@ def read_table(files: Files, name: str) -> Table:
 
 
 def _wanted(columns: dict[str, int]) -> list[str]:
-    """The columns that are numbers, with those that say of another whether it is valid."""
+    """The numeric columns, and the columns that mark others as valid."""
     valid = {title for title in columns if title.endswith(" valid") and title[:-6] in columns}
     values = {title[:-6] for title in valid}
     voltages = {title for title in columns if re.match(r"pp_\w+$|uni_\w+[xyz]$", title)}

@@ -1,4 +1,4 @@
-"""Waveforms of EnSite X: `Wave_*.csv`, one line each, read when they are asked for."""
+"""Waveforms of EnSite X: `Wave_*.csv`, one line each, read on access."""
 
 import re
 from dataclasses import dataclass, replace
@@ -53,7 +53,7 @@ class Wave:
 
 
 def read_wave(files: Files, name: str) -> tuple[Wave | None, list[str]]:
-    """Where the traces of a file stand; None where it has none."""
+    """Positions of the traces in a file; None if it has none."""
     where = f"{files.path}: {name}"
     header: dict[str, str] = {}
     columns: dict[str, int] = {}
@@ -127,7 +127,7 @@ def read_wave(files: Files, name: str) -> tuple[Wave | None, list[str]]:
 
 
 def _samples(names: list[str], header: dict[str, str], where: str) -> tuple[int, int]:
-    """First column of samples and how many there are: their names count from 0."""
+    """First column of samples and their number: their names count from 0."""
     declared = declared_count(header, "waveform samples exported", where)
     if declared == 0:
         return 0, 0
@@ -151,7 +151,7 @@ def signals_of(
     texts: dict[str, list[str]],
     single: bool,
 ) -> tuple[tuple[Signals, ...], list[str]]:
-    """Waveforms in groups of the same channels, rate and length. `texts`: gets the names of the channels."""
+    """Waveforms in groups of the same channels, rate and length. `texts`: receives the channel names."""
     notes, found = [], []
     held: dict[tuple[str, int], np.ndarray] = {}
     families: dict[tuple[float, int], list[Wave]] = {}

@@ -124,11 +124,11 @@ class Files:
         return tuple(self._sizes)
 
     def size(self, name: str) -> int:
-        """Bytes of a file, as its folder or archive says."""
+        """Size of a file in bytes, as given by its folder or archive."""
         return self._sizes[name]
 
     def find(self, suffix: str = "", prefix: str = "", contains: str = "") -> list[str]:
-        """Names whose last part has this end, start and text, whatever the case."""
+        """Names whose last part has this ending, beginning and content, ignoring case."""
         found = []
         for name in self._sizes:
             last = name.rpartition("/")[2].lower()
@@ -137,14 +137,14 @@ class Files:
         return found
 
     def beside(self, name: str, other: str) -> str | None:
-        """The file `other` in the folder of `name`, whatever the case; None where there is none."""
+        """The file `other` in the folder of `name`, ignoring case; None if there is none."""
         folder = name.rpartition("/")[0]
         wanted = (f"{folder}/{other}" if folder else other).lower()
         return self._lower.get(wanted)
 
     @contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
-        """A stream of the bytes of one file. Damage that shows while it is read becomes an `InputError`."""
+        """A byte stream of one file. Damage found while reading raises `InputError`."""
         try:
             if self._zip is not None:
                 with self._zip.open(self._members[name]) as stream:
@@ -178,7 +178,7 @@ class Files:
             return stream.read(most)
 
     def read(self, name: str, most: int = MOST_TEXT) -> bytes:
-        """A whole file, its hash noted. Raises `InputError` for more than `most` bytes."""
+        """A complete file; its hash is recorded. Raises `InputError` for more than `most` bytes."""
         with self.open(name) as stream:
             content = stream.read(min(self.size(name), most) + 1)
         if len(content) > most:
@@ -189,8 +189,8 @@ class Files:
         return content
 
     def text(self, name: str, encoding: str = "cp1252") -> str:
-        """A whole file as text; what the encoding does not know is replaced. UTF-8 with a mark and UTF-16
-        are seen by their first bytes."""
+        """A complete file as text; undecodable bytes are replaced. UTF-8 with a mark and UTF-16 are
+        recognised by their first bytes."""
         content = self.read(name)
         if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return content.decode("utf-16", "replace")
@@ -200,6 +200,7 @@ class Files:
 
     @property
     def sources(self) -> tuple[tuple[str, str, int], ...]:
-        """What was read whole: ending of the name, sha256, bytes. Names may say who the patient is."""
+        """Files that were read completely: ending of the name, sha256, bytes. Names are omitted, since they
+        may identify the patient."""
         each = ((PurePosixPath(name).suffix, *found) for name, found in self._hashes.items())
         return tuple(sorted(each))

@@ -1,10 +1,10 @@
-"""Kodex exports: `lat_points.csv` and a surface (.obj) for each chamber, waveforms (.json) where exported.
+"""Kodex exports: `lat_points.csv` and a surface (.obj) for each chamber, waveforms (.json) if exported.
 
-Layout as far as the importer of openep-core tells it, no sample at hand. Confirmed there: the folders
-`<chamber>/LAT`, or `Report/<chamber>` beside `dump_state/MainEntry/<chamber>/LAT` with the waveforms; in the
+Layout as documented by the importer of openep-core; untested on real exports. Confirmed there: the folders
+`<chamber>/LAT`, or `Report/<chamber>` next to `dump_state/MainEntry/<chamber>/LAT` with the waveforms; in the
 table the position in columns 2 to 4, LAT in 5, voltage in 6; the names of the JSON. Assumed: mm, ms and mV;
-names of columns, where they say something else than their place; samples counted from 0; and, where
-nothing shows the rate of the waveforms, 500 Hz.
+column names, if they contradict their position; samples counted from 0; and 500 Hz, if nothing gives the rate
+of the waveforms.
 """
 
 import json
@@ -47,10 +47,10 @@ def _tables(files: Files) -> list[str]:
 
 
 def read(files: Files, identity: bool) -> Study:
-    """The chambers of an export, each a map. Folders with a date in their name, which is that of the study,
-    name a map only where `identity` asks for it.
+    """The chambers of an export, one map each. Folder names that contain a date, that of the study, name a
+    map only with `identity`.
 
-    Raises `InputError` for damage, with file and line, and for waveforms of points that are not there.
+    Raises `InputError` for damage, with file and line, and for waveforms of missing points.
     """
     maps, used = [], set()
     for k, table in enumerate(_tables(files)):
@@ -143,7 +143,7 @@ def _read_map(files: Files, table: str, chamber: str, label: str) -> Map:
 
 
 def _table(files: Files, name: str, notes: list[str]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Columns by what they are, and the first as names of the points."""
+    """Columns by their quantity, and the first column as names of the points."""
     where = f"{files.path}: {name}"
     content = files.read(name, MOST_TABLE)
     text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
@@ -194,7 +194,7 @@ def _number(cell: str) -> float:
 
 
 def _places(header: list[str]) -> dict[str, int]:
-    """Where each column stands: by names where those of position and LAT are known, else as always."""
+    """Index of each column: by name if those of position and LAT are known, otherwise the usual ones."""
     plain = [re.sub(r"[^a-z0-9#]+", "_", each.lower()).strip("_") for each in header]
     found = {
         name: next((k for k, each in enumerate(plain) if re.fullmatch(pattern, each)), -1)
@@ -204,7 +204,7 @@ def _places(header: list[str]) -> dict[str, int]:
 
 
 def _recordings(files: Files, folder: PurePosixPath, chamber: str) -> Iterator[str]:
-    """Waveforms of the points of a chamber: beside its table, or in the folder LAT of the chamber."""
+    """Waveforms of the points of a chamber: next to its table, or in the folder LAT of the chamber."""
     for name in files.find(".json"):
         parent = PurePosixPath(name).parent
         if parent == folder or (parent.name.upper() == "LAT" and parent.parent.name == chamber and chamber):
@@ -212,7 +212,7 @@ def _recordings(files: Files, folder: PurePosixPath, chamber: str) -> Iterator[s
 
 
 def _record(files: Files, name: str) -> dict[str, Any] | None:
-    """What is said of a point; None for a file that is not of a point."""
+    """The record of a point; None for another kind of file."""
     try:
         found = json.loads(files.read(name, MOST_JSON))
     except (ValueError, RecursionError) as error:
@@ -238,7 +238,7 @@ def _row(record: dict[str, Any], count: int, where: str) -> int:
 
 
 def _scalar(record: dict[str, Any], key: str, where: str) -> float:
-    """A number, NaN where there is none."""
+    """A number, NaN if missing."""
     values = _series(record, key, where)
     return float(values[0]) if len(values) else np.nan
 

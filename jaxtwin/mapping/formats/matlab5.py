@@ -1,6 +1,6 @@
 """MAT-files of versions 5 to 7: elements of bytes, by MathWorks, "MAT-File Format", chapter 1.
 
-Not by scipy, which allocates whatever a damaged file declares.
+Not read by scipy, which allocates any size that a damaged file declares.
 """
 
 import math
@@ -17,7 +17,7 @@ DEEPEST = 20
 
 
 class Foreign:
-    """What only MATLAB can read: objects, functions, sparse and complex numbers."""
+    """Values that only MATLAB can read: objects, functions, sparse and complex numbers."""
 
     def __init__(self, kind: str):
         self.kind = kind
@@ -35,7 +35,7 @@ CELL, STRUCT, OBJECT, CHAR, SPARSE, FUNCTION, OPAQUE = 1, 2, 3, 4, 5, 16, 17
 
 
 class Level5:
-    """The elements of a file. No length is trusted before the bytes for it are there."""
+    """The elements of a file. Lengths are checked against the remaining bytes."""
 
     def __init__(self, content: bytes, where: str):
         self.content, self.where, self.elements = content, where, 0

@@ -27,7 +27,7 @@ LEAVES = {
 
 
 class Later:
-    """An array in a file of version 7.3, its axes as in MATLAB, read as far as it is asked for."""
+    """An array in a file of version 7.3, with axes as in MATLAB, read on access."""
 
     def __init__(self, path: Path, dataset: h5py.Dataset):
         self.path, self.key, self.shape = path, dataset.name, dataset.shape[::-1]
@@ -113,7 +113,7 @@ class Hdf5:
         if found.dtype.kind not in "biufO" or len(found.shape) > 32:
             return Foreign(kind or str(found.dtype))
         size = math.prod(found.shape)
-        # an array may claim any shape without a byte behind it
+        # an array may declare any shape without any stored bytes
         if size > 1_000_000 and found.id.get_storage_size() * 1000 < size:
             raise Damaged(f"{name} of shape {found.shape} in {found.id.get_storage_size()} bytes")
         if name in WAVEFORMS:
@@ -134,7 +134,7 @@ class Hdf5:
         return values
 
     def cell(self, reference: h5py.Reference, name: str, depth: int) -> Any:
-        """What a cell refers to, each thing read once: cells may share it, or be inside themselves."""
+        """The value that a cell refers to, read once: cells may share it, or contain themselves."""
         at = h5py.h5o.get_info(h5py.h5r.dereference(reference, self.file.id)).addr
         if at not in self.known:
             self.known[at] = None

@@ -17,7 +17,7 @@ from .matlab5 import Foreign, Level5
 from .matlab73 import FOLDERS, WAVEFORMS, Later, read_later
 from .openep_cells import text_of, trace_reader
 
-RATE_HZ = 1000.0  # where the file does not say
+RATE_HZ = 1000.0  # if the file does not give it
 MISSING = -10_000.0  # of a LAT in samples, as CARTO has it
 DERIVED = "", "no LAT", "outside the window of interest"  # reasons that a reader finds again by itself
 HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -58,7 +58,7 @@ def read(files: Files, identity: bool) -> Study:
         if version == "7.3"
         else Level5(files.read(names[0]), where).userdata()
     )
-    with np.errstate(all="ignore"):  # damaged files hold any bit pattern
+    with np.errstate(all="ignore"):  # damaged files may hold any bit pattern
         return _Userdata(tree, where).study(version, identity, files)
 
 
@@ -73,7 +73,7 @@ class _Userdata:
         self.tree, self.where, self.notes = tree, where, []
 
     def at(self, *names: str) -> Any:
-        """What stands there; None where it is missing or empty."""
+        """The value there; None if it is missing or empty."""
         found = self.tree
         for name in names:
             found = found.get(name) if isinstance(found, dict) else None
@@ -309,7 +309,7 @@ class _Userdata:
         ):
             self.notes.append("gains of the display not applied to waveforms")
         heard = {int(row) for group in groups for row in group.rows}
-        # without a waveform there is no clock for a reference that says 0
+        # without a waveform, a reference of 0 has no time base
         silent = [k not in heard and points.reference_ms[k] == 0.0 for k in range(len(points))]
         reference = np.where(np.array(silent, bool), np.nan, points.reference_ms)
         return points.changed(reference_ms=reference, **points_channels), tuple(groups)

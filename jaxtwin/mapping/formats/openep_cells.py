@@ -1,4 +1,4 @@
-"""Cells of OpenEP data sets: texts, and waveforms read when they are asked for."""
+"""Cells of OpenEP data sets: texts, and waveforms read on access."""
 
 import math
 from collections.abc import Callable

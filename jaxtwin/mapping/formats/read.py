@@ -12,8 +12,8 @@ from ..table import read_csv
 from . import csv_points
 from .files import Files
 
-MOST_HEADS = 20  # files of an unknown folder that are looked at
-# one file each, those with a mark of their own before those that are told by little
+MOST_HEADS = 20  # maximum number of files examined in an unknown folder
+# one file each; formats with a signature come before those with weak evidence
 FORMATS = (
     "carto",
     "ensite_precision",
@@ -28,15 +28,20 @@ READERS = tuple(import_module(f".{name}", __package__) for name in FORMATS)
 
 
 def read_mapping(path: str | Path, *, identity: bool = False) -> Study:
-    """The study of an export: a folder, a zip or a file of CARTO 3, EnSite Precision or NavX, EnSite X,
-    Rhythmia, Kodex or OpenEP, a surface with activation times (VTK), a table of points (CSV), or what
-    `write_study` wrote.
+    """Reads an export of a mapping system, or any other map, as a study.
 
-    The format is told by the content. Names, dates of birth and the name of the study are left out unless
-    `identity` is True. Waveforms are read when they are asked for, so that the files must stay where they
-    are.
+    Formats: a folder, a zip or a file of CARTO 3, EnSite Precision or NavX, EnSite X, Rhythmia, Kodex or
+    OpenEP; a surface with activation times (VTK); a table of points (CSV); a file of `write_study`. The
+    format is detected from the content.
 
-    Raises `InputError` for paths that cannot be read, for formats not known, and for files that are damaged.
+    **Arguments:** `identity`: keep names, dates of birth and the name of the study; they are dropped by
+    default.
+
+    **Returns:** a `Study`. Waveforms are read on access, so the files must stay in place.
+
+    **Raises:** `InputError` for paths that cannot be read, unknown formats, and damaged files.
+
+    **Example:** `data = jt.read_mapping("export.zip").data()`
     """
     path = Path(path)
     if ours(path):
@@ -46,7 +51,7 @@ def read_mapping(path: str | Path, *, identity: bool = False) -> Study:
         if reader is not None:
             return reader.read(files, identity)
         if path.is_file() and path.suffix.lower() in csv_points.SUFFIXES:
-            read_csv(path)  # says which column is missing
+            read_csv(path)  # raises with the name of the missing column
         inside = [signature(files.head(name, HEAD)) for name in files.names[:MOST_HEADS]]
     such_as = f"{len(files.names)} files, such as {files.names[0][:60]}" if files.names else "it is empty"
     such_as += "".join(f", and {each}" for each in dict.fromkeys(each.name for each in inside if each))
@@ -58,11 +63,11 @@ def read_mapping(path: str | Path, *, identity: bool = False) -> Study:
 
 
 def recognise(path: str | Path) -> str:
-    """The name of the reader that `read_mapping` would take: "study" for what `write_study` wrote, else one
-    of `READERS`; "" where there is none.
+    """The name of the reader that `read_mapping` would use: "study" for a file of `write_study`, otherwise
+    one of `READERS`; "" if there is none.
 
-    Raises `InputError` for paths that cannot be read, and for archives that are damaged or of a format that
-    nothing here reads.
+    Raises `InputError` for paths that cannot be read, and for archives that are damaged or of an unsupported
+    format.
     """
     path = Path(path)
     if ours(path):

@@ -1,7 +1,7 @@
 """Rhythmia study backups: parts Study_*.000, .001, ... that together are XML with binary blocks inside.
 
-Layout as two public readers have found it, no sample at hand: SlicerEAMapReader for surfaces and their
-values; a reader measured against the system's own MATLAB export for what the values mean (an activation
+Layout as found by two public readers; untested on real exports: SlicerEAMapReader for surfaces and their
+values; a reader compared with the system's own MATLAB export for the meaning of the values (an activation
 counts samples of the beat, voltages are logarithms) and for the table of measurements.
 """
 
@@ -21,7 +21,7 @@ from .xml import number, numbers
 PART = re.compile(r"(.*)\.(\d{3})", re.DOTALL)
 
 SAMPLE_MS = 1000.0 / 953.674  # of the activation, as the system's export takes it
-FLOOR = np.log(10.0) - 0.06  # ln(uV): the least voltage of a measurement is 10 uV, less means none
+FLOOR = np.log(10.0) - 0.06  # ln(uV): the smallest measured voltage is 10 uV, less means missing
 # columns of the table of measurements
 COLUMNS = 28
 POSITION, ELECTRODE, LAT_UNIPOLAR, LAT_BIPOLAR, LN_UNIPOLAR, LN_BIPOLAR = slice(1, 4), 6, 7, 8, 11, 12
@@ -94,7 +94,7 @@ def _parts(files: Files) -> list[str]:
 
 @dataclass(frozen=True)
 class _Beat:
-    """The beat a map was made of: its first sample from the marker, and how many it has."""
+    """The beat of a map: its first sample relative to the marker, and its number of samples."""
 
     start: int
     samples: int
@@ -176,7 +176,7 @@ class _Anatomy:
         return _Beat(int(np.floor(offset / SAMPLE_MS + 0.5)), int(np.floor(samples + 0.5)))
 
     def fields(self, engine: Element, beat: _Beat | None, count: int) -> dict[str, np.ndarray]:
-        """What was interpolated to the vertices."""
+        """The fields interpolated to the vertices."""
         fields: dict[str, np.ndarray] = {}
         for kind in ("Voltage", "Activation"):
             for each in engine.findall(kind):
@@ -209,7 +209,7 @@ class _Anatomy:
         return ("activation" if source == "bipolar" else f"activation_{source}"), values
 
     def points(self, engine: Element, beat: _Beat | None) -> Points:
-        """The measurements that the map was made of: an electrode on an accepted beat each."""
+        """The measurements of the map: one electrode on one accepted beat each."""
         place = engine.find("SurfaceElectrodesNode/SurfElectrodes")
         block = self.archive.find(place, "SurfElectrodes")
         none = Points(np.zeros((0, 3)))

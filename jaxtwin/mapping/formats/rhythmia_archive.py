@@ -1,4 +1,4 @@
-"""The parts of a Rhythmia backup as one stream of XML, its binary blocks skipped until they are asked for."""
+"""The parts of a Rhythmia backup as one stream of XML; binary blocks are skipped until accessed."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ MOST_BLOCK = 2**28  # bytes of a block that is read
 
 @dataclass(frozen=True)
 class Block:
-    """Where the bytes of a block stand in all parts, and what its tag says of them."""
+    """Position of the bytes of a block in the concatenated parts, and its tag."""
 
     at: int
     size: int
@@ -35,7 +35,7 @@ class Block:
 
 
 class Archive:
-    """All parts as one stream: XML text, and blocks that are skipped until they are asked for."""
+    """All parts as one stream: XML text, and blocks that are skipped until accessed."""
 
     def __init__(self, files: Files, names: list[str]):
         self.files, self.names = files, names
@@ -104,7 +104,7 @@ class Archive:
             more = self.read(CHUNK)
             if at >= 0 and (not more or len(window) - at >= LONGEST_TAG):
                 raise self.damaged("a tag of a block without an end")
-            # what may be the beginning of a tag stays in the window
+            # a possible beginning of a tag stays in the window
             keep = at if at >= 0 else max(start, len(window) - len(OPENING) + 1) if more else len(window)
             yield window[start:keep]
             window, start = window[keep:] + more, 0
@@ -157,7 +157,7 @@ class Archive:
         found = np.frombuffer(b"".join(pieces), dtype).reshape(-1, width)
         if found.dtype.kind != "f":
             return found
-        with np.errstate(all="ignore"):  # bit patterns that are no numbers
+        with np.errstate(all="ignore"):  # bit patterns that are not numbers
             return finite(found.astype(np.float64))
 
 

@@ -31,7 +31,7 @@ def _found(files: Files) -> list[str]:
             if head.startswith(b"# vtk DataFile") or b"<VTKFile" in head:
                 found.append(name)
     alone = files.names == (files.path.name,) and files.path.suffix == ".pts"
-    # one file of openCARP given by its name: the others lie beside it
+    # one file of openCARP given by its name: the others are in the same folder
     return found or ([files.path.name] if alone and files.path.with_suffix(".elem").is_file() else [])
 
 
