@@ -141,8 +141,7 @@ def information_map(
     title: str = "What the data tell about the conductivity",
     views: str = "principal",
 ) -> Figure:
-    """Fraction of the prior variance that the data removed, per node or cell: 0 (not informed by the data) to
-    1.
+    """Fraction of the prior variance that the data removed, per node or cell: 0 (not informed) to 1.
 
     `points` (mm): sites to measure next, as dots.
     """
@@ -177,8 +176,8 @@ def quality_map(
     title: str = "Measured points",
     views: str = "principal",
 ) -> Figure:
-    """Points of a map on the grey surface: coloured by their LAT (ms) if valid, small and white if not; a
-    ring around each of the `suspect`.
+    """Points of a map on the grey surface: LAT (ms) as colour if valid, else small and white; suspects
+    ringed.
 
     `positions` in mm; points off the surface are drawn at the nearest place on it.
     """
@@ -210,9 +209,9 @@ def residual_map(
     title: str = "Residuals: predicted − measured LAT",
     views: str = "principal",
 ) -> Figure:
-    """Residuals at the measured points, ms, on the grey surface, with their histogram.
+    """Residuals at the measured points (`positions`, mm), ms, on the grey surface, with their histogram.
 
-    `positions` in mm. Red: the prediction is late. The scale is symmetric and ends at the 98th percentile.
+    Red: the prediction is late. The scale is symmetric and ends at the 98th percentile.
     """
     residual = np.asarray(residual_ms, float)
     _range(residual)
