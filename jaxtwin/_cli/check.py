@@ -67,11 +67,11 @@ def _of_map(data: MappingData) -> dict[str, Any]:
 
 def _of_mesh(path: Path, unit: str) -> dict[str, Any]:
     file = read_mesh(path, unit)
-    mesh, mended = file.mesh, repair(file.mesh, keep="largest")
+    mesh, cleaned = file.mesh, repair(file.mesh, keep="largest")
     lengths = mesh.edge_lengths
     shape = quality(mesh)
-    bound = stiffness_bound(mended.mesh)
-    problems = [] if mended.report.clean else mended.report.lines()[1:]
+    bound = stiffness_bound(cleaned.mesh)
+    problems = [] if cleaned.report.clean else cleaned.report.lines()[1:]
     problems += size_warnings(mesh, path.name, unit)
     median = float(np.median(lengths))
     if median > 0.5:

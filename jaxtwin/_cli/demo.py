@@ -34,7 +34,7 @@ def scar_site(points: np.ndarray) -> np.ndarray:
 
 
 def hidden_scar(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """Share of scar at each point: 1 inside, 0 outside, over a border of 2 mm."""
+    """Scar fraction at each point: 1 inside, 0 outside, over a border of 2 mm."""
     distance = np.linalg.norm(points - centre[None], axis=1)
     return np.clip(0.5 + (SCAR_RADIUS - distance) / 2.0, 0.0, 1.0)
 

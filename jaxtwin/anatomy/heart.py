@@ -90,11 +90,11 @@ def read_heart(
     steps: list[Repaired | Refinement | Reordered] = []
     mesh = file.mesh
     if repair:
-        steps.append(mended := repaired(mesh, keep=keep))
-        mesh = mended.mesh
-        notes += [] if mended.report.clean else mended.report.lines()
+        steps.append(cleaned := repaired(mesh, keep=keep))
+        mesh = cleaned.mesh
+        notes += [] if cleaned.report.clean else cleaned.report.lines()
         for name, chosen in sets.items():
-            if gone := int((chosen & (mended.nodes < 0)).sum()):
+            if gone := int((chosen & (cleaned.nodes < 0)).sum()):
                 notes.append(f"{gone} of {int(chosen.sum())} nodes of {name} are not in the repaired mesh.")
     for _ in range(refine):
         steps.append(finer := refine_with_map(mesh))

@@ -126,11 +126,11 @@ def scar_map(
     mesh: Mesh,
     probability: Num[np.ndarray | Array, " entries"],
     *,
-    title: str = "Share of scar",
+    title: str = "Scar fraction",
     views: str = "principal",
 ) -> Figure:
     """Scar fraction per node or cell, 0 to 1."""
-    return _share(mesh, probability, SCAR, "Share of scar (0 to 1)", title, views)
+    return _share(mesh, probability, SCAR, "Scar fraction (0 to 1)", title, views)
 
 
 def information_map(
@@ -138,7 +138,7 @@ def information_map(
     information: Num[np.ndarray | Array, " entries"],
     *,
     points: Num[np.ndarray | Array, "points dim"] | None = None,
-    title: str = "What the data tell about the conductivity",
+    title: str = "Information in the data about the conductivity",
     views: str = "principal",
 ) -> Figure:
     """Fraction of the prior variance that the data removed, per node or cell: 0 (not informed) to 1.

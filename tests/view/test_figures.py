@@ -48,7 +48,7 @@ def test_every_figure_has_title_unit_and_footer(ball):
         "Conductivity (S/m)": figures.conductivity_map(ball, rng.uniform(0.1, 0.4, cells)),
         "Diffusivity (mm²/ms)": figures.conductivity_map(ball, np.full(nodes, 0.1), unit="mm2/ms"),
         "Speed (m/s)": figures.speed_map(ball, rng.uniform(0.3, 0.9, cells)),
-        "Share of scar (0 to 1)": figures.scar_map(ball, rng.uniform(size=nodes)),
+        "Scar fraction (0 to 1)": figures.scar_map(ball, rng.uniform(size=nodes)),
         "Share of the prior variance": figures.information_map(ball, rng.uniform(size=cells)),
         "Residual (ms)": figures.residual_map(ball, ball.points[:50], times - 50),
         "measured LAT (ms)": figures.fit_summary(times, times + 1),
