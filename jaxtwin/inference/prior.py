@@ -66,8 +66,3 @@ class Prior(eqx.Module):
     ) -> Float[np.ndarray, "rows parameters"]:
         """Derivatives with respect to z, from rows of derivatives with respect to theta."""
         return derivative if self.root is None else derivative @ np.asarray(self.root, np.float64)
-
-
-def standard(mean: Theta) -> Prior:
-    """N(mean, I)."""
-    return Prior(mean)

@@ -18,6 +18,10 @@ class AbstractEvidence(eqx.Module):
     """A kind of measurement: the measured values at the points of a map, their prediction by the model, and
     the likelihood.
 
+    Evidence without a recorder is linearised point by point: its prediction at a point may depend on theta
+    and on the arrival at that point, not on the arrivals at others. With a recorder it may depend on
+    anything; exact gradients of the simulation follow it, the model along rays does not.
+
     Nuisance parameters of the measurement itself (noise scale, gain) are in `theta["evidence"][name]`.
     """
 
