@@ -5,11 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..case import Case, prepare
 from ..inference import EIKONAL_ROUNDS, Assessment, fit, write_twin
-from ..view import write_vtkhdf
 from .fitted import Fitted
 from .folder import DISCLAIMER, provenance, write_json
 from .simulate import Say
@@ -44,11 +41,7 @@ def run_fit(
     judged = time.perf_counter()
     summary = fitted.summary()
     record = provenance(ready.resolved(twin.times), ready.sources, [*ready.notes, *fitted.warnings])
-    write_vtkhdf(
-        folder / "result.vtkhdf", ready.heart.mesh, times_ms=np.asarray([0.0]), provenance=record,
-        point_data=fitted.point_data(), cell_data=fitted.conduction,
-        activation=frozenset(n for n in fitted.times() if n == "activation_ms" or "activation_map" in n),
-    )  # fmt: skip
+    fitted.save_fields(folder / "result.vtkhdf", record)
     fitted.save_figures(folder)
     write_twin(folder / TWIN, found, fitted.posterior)
     summary |= {

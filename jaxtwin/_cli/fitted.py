@@ -24,6 +24,7 @@ from ..view import (
     residual_map,
     save_figure,
     scar_map,
+    write_vtkhdf,
 )
 from .simulate import describe
 
@@ -226,6 +227,13 @@ class Fitted:
         if self.scar is not None:
             values |= {"scar_probability": np.asarray(fields.scar), "scar": self.scar}
         return values
+
+    def save_fields(self, path: Path, provenance: dict[str, Any]) -> None:
+        """Writes all arrays to a file, with NaN in `times` as "not activated"."""
+        write_vtkhdf(
+            path, self.ready.heart.mesh, times_ms=np.asarray([0.0]), provenance=provenance,
+            point_data=self.point_data(), cell_data=self.conduction, activation=frozenset(self.times()),
+        )  # fmt: skip
 
     def figures(self) -> dict[str, Callable[[], Any]]:
         """What draws each figure, by the name of its file; of a cable there is none."""

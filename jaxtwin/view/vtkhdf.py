@@ -56,9 +56,10 @@ def write_vtkhdf(
     - `point_data`, `cell_data`: name -> (steps, entries), (steps, entries, components), or the same
       without steps for a field that does not change. Fibres and regions of the mesh are always written.
     - `provenance`: anything JSON can hold.
-    - `activation`: names of the arrays of activation times (ms), where NaN means "not activated".
+    - `activation`: names of the arrays (ms) in which NaN means "not activated": activation times, and what
+      exists only with them.
 
-    NaN never reaches the file: in activation arrays it is written as -10000, which an attribute of the
+    NaN never reaches the file: in the `activation` arrays it is written as -10000, which an attribute of the
     array and of the group `jaxtwin` states; any other value that is not finite raises `SolveError`.
     Raises `InputError` for shapes, names, times and provenance that the file cannot hold.
     """
@@ -119,7 +120,9 @@ def write_vtkhdf(
         notes = file.create_group("jaxtwin")
         notes.attrs["dim"] = mesh.dim
         notes.attrs["units"] = "mm, ms, mV"
-        notes.attrs["not_activated"] = "-10000 in arrays of activation times; no array holds NaN"
+        notes.attrs["not_activated"] = (
+            "-10000 in the arrays with an attribute of this name; no array holds NaN"
+        )
         notes["provenance"] = text  # a dataset: an attribute ends at 64 KiB
 
 

@@ -2,18 +2,23 @@
 
 from unittest.mock import ANY
 
+import h5py
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxtwin as jt
 from benchmarks.mapping.fuzz import READERS, export
 from jaxtwin._cli.fitted import Fitted
-from jaxtwin.anatomy import write_mesh
-from jaxtwin.inference import Fit, Problem
+from jaxtwin.anatomy import Mesh, write_mesh
+from jaxtwin.inference import Fit, Laplace, Problem, Spread
 from jaxtwin.inference.fit import default_prior
-from jaxtwin.inference.problem import complete, placed_evidence
+from jaxtwin.inference.problem import complete, placed_evidence, zeros
 from jaxtwin.mapping import write_csv
 from jaxtwin.mapping.study import Map, Points, Study
+from jaxtwin.signals import NumericalError
+from jaxtwin.twin import Wave
 
 
 @pytest.fixture
@@ -131,6 +136,38 @@ def test_a_fit_of_swapped_sites_says_so_first(two_maps, swapped):
     first = fitted.warnings[0]
     doubted = first.startswith("This fit is in doubt: its error at the fitted points of ")
     assert (doubted and SWAPPED in first) == swapped, first
+
+
+def test_nodes_that_no_wave_reaches_have_no_times_in_the_result(two_maps, place, shell):
+    """A part that touches no other: neither its activation nor the uncertainty of it is a number."""
+    apart = shell.points[shell.cells[0]] + np.asarray([60.0, 0.0, 0.0])
+    nodes = len(shell.points)
+    write_mesh(place / "heart.vtu", Mesh(
+        np.concatenate([shell.points, apart]), np.concatenate([shell.cells, [[nodes, nodes + 1, nodes + 2]]]),
+    ))  # fmt: skip
+    path = two_maps(False)
+    path.write_text(path.read_text().replace("[mesh]\n", '[mesh]\nkeep = "all"\n'))
+    ready = jt.prepare(jt.load_case(path))
+    points, found = ready.heart.mesh.points, start_of_fit(ready)
+    silent = points[:, 0] > 30.0
+    assert silent.sum() == 3
+    starts = [points[one.starts()[0][0]] for one in ready.beats]
+    rows = [np.where(silent, np.nan, np.linalg.norm(points - at, axis=1) / 0.7) for at in starts]
+    waves = tuple(Wave(jnp.asarray(lat), NumericalError(0.01 * lat, 0.3, 1.0, 0)) for lat in rows)
+    prior, ones = found.problem.prior, jnp.ones(len(points))
+    size = sum(leaf.size for leaf in jax.tree.leaves(prior.mean))
+    posterior = Laplace(prior, zeros(prior.mean), jnp.zeros((size, 0)), jnp.zeros(0))
+    fitted = Fitted(ready, found, waves, posterior, Spread(ones, ones, ones, ones, ones))
+    fitted.save_fields(place / "r.vtkhdf", {})
+    with h5py.File(place / "r.vtkhdf") as file:
+        arrays = file["VTKHDF/PointData"]
+        times = {name for name in arrays if name.endswith("_ms") and "per_ms" not in name}
+        assert times == {
+            f"activation{what}{of_map}_ms" for what in ("", "_sd", "_90_percent") for of_map in ("", "_map_2")
+        }
+        for name in times:
+            np.testing.assert_array_equal(arrays[name][:] == -10000.0, silent)
+            assert arrays[name].attrs["not_activated"] == -10000.0
 
 
 def test_sources_that_are_not_believed_are_counted(jaxtwin, place, case, shell, lat):
