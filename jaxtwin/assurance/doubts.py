@@ -13,7 +13,15 @@ from .sites import site_problems
 CLEARLY = 1.2  # times the error of a simple method: more than the chance of a few dozen points
 NOISE = 2.0  # times the standard deviation that was given for the LATs
 INTERPOLATIONS = "radial_basis", "gaussian_process"
-PARTS = {"fit": "fitted points", "held_out_points": "held-out points", "held_out_patch": "held-out patch"}
+PARTS = {
+    "fit": "fitted points", "held_out_points": "held-out points",
+    "held_out_patch": "points of the held-out patch",
+}  # fmt: skip
+
+
+def method(name: str) -> str:
+    """What a simple method is called in a sentence."""
+    return name.replace("_", " ").replace("gaussian", "Gaussian")
 
 
 def fit_doubts(
@@ -24,10 +32,10 @@ def fit_doubts(
 ) -> list[str]:
     """What speaks against a fit: phrases, empty for one that may be right.
 
-    A fit is in doubt where its error is more than 1.2 times that of a simple method and more than the noise
-    of LATs explains (twice the one given), and where the noise that it estimates is more than twice the one
-    given. At the fitted points it is compared with one speed from one
-    source only, since an interpolation comes as close to them as it likes.
+    A fit is in doubt if on any set of points its root mean square error exceeds both twice `sigma_ms` and 1.2
+    times that of the best simple method; if its wave reaches none of the points of a set; or if the noise
+    that it estimates is more than twice `sigma_ms`. At the fitted points it is compared with isotropic speed
+    only, since an interpolation passes as close to them as it likes.
 
     **Arguments:** `scores`: of the fit, and `baselines`: of each simple method, by the set of points, as from
     `judge.errors`. `noise_scale`: `Fit.noise()`. `sigma_ms`: the standard deviation given for LATs.
@@ -46,8 +54,8 @@ def fit_doubts(
         best = min(rivals, key=lambda rival: rivals[rival])
         if own["rmse_ms"] > max(CLEARLY * rivals[best], NOISE * sigma_ms):
             found.append(
-                f"its error at the {name} of {own['rmse_ms']:.1f} ms is larger than the "
-                f"{rivals[best]:.1f} ms of {best.replace('_', ' ')}"
+                f"its error of {own['rmse_ms']:.1f} ms at the {name} exceeds the {rivals[best]:.1f} ms of "
+                f"{method(best)}"
             )
     if noise_scale > NOISE:
         found.append(

@@ -15,8 +15,9 @@ from ..monodomain import pulse
 from ..twin import OFFSET_SD
 from .baselines import gaussian_process, isotropic_speed, radial_basis
 from .conformal import FEWEST, recalibrate
+from .doubts import PARTS, method
 
-LEVEL, NORMAL = 0.9, 1.6449  # of intervals, and what half of one is in standard deviations
+LEVEL, NORMAL = 0.9, 1.6449  # of intervals, and the half-width of one in standard deviations
 CANDIDATES = 32  # sites that are tried
 RIVALS = "isotropic_speed", "radial_basis", "gaussian_process"
 FEWEST_TO_INTERPOLATE = 5  # valid points of a map to fit
@@ -54,11 +55,17 @@ def validated(twin: dict[str, dict], rivals: dict[str, dict]) -> str:
     kept = [name for name in twin if name.startswith("held_out")]
     if not kept:
         return "not tested: nothing was held out"
-    lost = [
-        f"{rival} on {name}" for name in kept for rival, scores in rivals.items()
-        if not twin[name].get("rmse_ms", np.inf) < scores[name].get("rmse_ms", np.inf)
-    ]  # fmt: skip
-    return "not validated: as close or closer is " + ", ".join(lost) if lost else "validated"
+    said = []
+    for name in kept:
+        closer = [
+            method(rival) for rival, scores in rivals.items()
+            if not twin[name].get("rmse_ms", np.inf) < scores[name].get("rmse_ms", np.inf)
+        ]  # fmt: skip
+        if closer:
+            *others, last = closer
+            who = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+            said.append(f"on {PARTS[name]}, {who} as close or closer")
+    return f"not validated: {'; '.join(said)}" if said else "validated"
 
 
 def uncertainty(posterior: Laplace, fields: Spread, mass: np.ndarray) -> dict[str, Any]:
@@ -128,7 +135,8 @@ def intervals(
     place: Interpolation,
     parts: dict[str, Bool[np.ndarray, " points"]],
 ) -> tuple[Float[np.ndarray, "maps nodes"], dict[str, Any]]:
-    """Half of the 90 % interval of a new measurement at each node, ms, and how often such intervals held.
+    """Half-width of the 90 % interval of a new measurement at each node, ms, NaN where not activated, and how
+    often such intervals held.
 
     `sd`: of the predictions. Recalibrated by the points that were held out between those of the fit, by the
     regions of the mesh, where there are enough; the share that is then held is that of one half of them with

@@ -44,8 +44,8 @@ def test_a_good_fit_is_not_in_doubt():
 @pytest.mark.parametrize(
     ("changed", "noise", "said"),
     [
-        ({"fit": {"points": 9, "rmse_ms": 9.0}}, 1.0, "fitted points of 9.0 ms is larger than the 5.0"),
-        ({"held_out_points": {"points": 9, "rmse_ms": 3.5}}, 1.0, "points of 3.5 ms is larger than the 2.4"),
+        ({"fit": {"points": 9, "rmse_ms": 9.0}}, 1.0, "9.0 ms at the fitted points exceeds the 5.0 ms"),
+        ({"held_out_points": {"points": 9, "rmse_ms": 3.5}}, 1.0, "held-out points exceeds the 2.4 ms"),
         ({"held_out_points": {"points": 9, "not_reached": 9}}, 1.0, "reaches none of the held-out points"),
         ({}, 4.0, "estimated noise is 4.0 times"),
     ],

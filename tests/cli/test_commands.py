@@ -170,7 +170,10 @@ def test_a_twin_is_validated_only_where_it_beats_all():
     rival = {"held_out_points": {"rmse_ms": 3.0}, "held_out_patch": {"rmse_ms": 6.0}, "fit": {"rmse_ms": 0.1}}
     assert judge.validated(scores, {"a": rival}) == "validated"
     better = rival | {"held_out_patch": {"rmse_ms": 4.0}}
-    assert judge.validated(scores, {"a": rival, "b": better}).endswith("is b on held_out_patch")
+    lost = judge.validated(scores, {"a": rival, "gaussian_process": better})
+    assert lost == "not validated: on points of the held-out patch, Gaussian process is as close or closer"
+    lost = judge.validated(scores, {"a": better, "b": better, "c": better})
+    assert lost.endswith(" patch, a, b and c are as close or closer")
     assert judge.validated({"fit": {"rmse_ms": 1.0}}, {"a": rival}).startswith("not tested")
     lost = scores | {"held_out_points": {"points": 9, "not_reached": 9}}
     assert judge.validated(lost, {"a": rival}).startswith("not validated")
