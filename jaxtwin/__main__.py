@@ -90,7 +90,8 @@ def simulate(case: CaseFile) -> None:
 def fit(case: CaseFile) -> None:
     """Fit conductivity (and scar) to a measured map, and test the fit on what was held out.
 
-    A fit that was interrupted goes on from its last iteration when the same command is given again.
+    A fit by trust_region that was interrupted goes on from its last iteration when the same command is given
+    again.
     """
     from ._cli.fit import run_fit
     from ._cli.folder import run_folder
@@ -130,7 +131,10 @@ def import_(
     edge: Annotated[float, typer.Option(help="With --case: edges of the mesh, mm.")] = 1.0,
     fibres: Annotated[
         str,
-        typer.Option(help="With --case: none, rule (left atrium), or a mesh with fibres in the same place."),
+        typer.Option(
+            help="With --case: none (those of the export, if any), rule (left atrium), or a mesh with "
+            "fibres, registered to the same coordinates."
+        ),
     ] = "none",
     keep_identity: Annotated[
         bool,

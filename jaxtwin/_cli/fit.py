@@ -19,8 +19,8 @@ def run_fit(
 ) -> dict[str, Any]:  # fmt: skip
     """Fits the maps of a case and writes the results into `folder`; returns the summary.
 
-    `progress(iteration, iterations, assessment)`. The state is kept in the file `checkpoint`, from which
-    the fit goes on where there is one.
+    `progress(iteration, iterations, assessment)`. With the optimiser trust_region the state is kept in the
+    file `checkpoint`, from which the fit resumes if there is one.
     """
     begin, settings = time.perf_counter(), case.fit
     ready = prepare(case)

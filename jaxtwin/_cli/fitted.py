@@ -103,7 +103,8 @@ class Fitted:
 
     @cached_property
     def intervals(self) -> tuple[np.ndarray, dict[str, Any]]:
-        """Half of the 90 % interval of a new measurement, (maps, nodes), ms; how often such held."""
+        """Half-width of the 90 % interval of a new measurement, (maps, nodes), ms; how often such intervals
+        held."""
         return judge.intervals(
             self.ready.heart.mesh, self.found.problem.arrival.errors, self.activation_sd_ms, self.noise_ms,
             self.predicted_ms, self.ready.data, self.ready.place, self.parts,

@@ -115,8 +115,8 @@ def make_study_case(
     """Writes heart.vtu and case.toml into a folder, for the maps of a study that have valid LATs. `file`: the
     study, as seen from the folder.
 
-    `fibres`: "" (none), "rule", or a mesh with fibres in the same place. Raises `InputError` where no map has
-    a LAT or none a surface.
+    `fibres`: "" (those of the surface, if any), "rule", or a mesh with fibres, registered to the same
+    coordinates. Raises `InputError` where no map has a LAT or none a surface.
     """
     data = study.data()
     bearer = _bearer(study, data.names)

@@ -17,7 +17,7 @@ class AbstractIonicModel(eqx.Module):
     """A cell: the membrane variable u, in a unit of the model's own, and any other states, here called gates.
 
     - `threshold`, `recovery`: u at which a cell counts as activated, and as repolarised.
-    - `bounds`: range of u in every sound solution; a solve that leaves it has diverged.
+    - `bounds`: range of u outside which a solution counts as diverged.
     - `strength`: du/dt, 1/ms times the unit of u, of a stimulus of 2 ms that safely excites tissue at rest.
 
     Parameters of a cell are its fields. One that may have a value for each node is declared

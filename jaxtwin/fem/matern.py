@@ -50,9 +50,11 @@ def matern_modes(
     """Returns the leading modes of the Matern field of the Laplace-Beltrami operator of a mesh.
 
     The field solves (kappa^2 - Laplacian)^(alpha/2) u = white noise, with kappa = sqrt(8 nu) / rho and alpha
-    = nu + d/2. In the eigenpairs K phi = lambda M phi of the P1 stiffness and lumped mass, phi^T M phi = 1,
-    it is u = sum_k (kappa^2 + lambda_k)^(-alpha/2) phi_k z_k, here truncated after `count` modes and scaled
-    to unit mean variance. The first mode is the constant.
+    = nu + d/2, d the dimension of the cells (1: segments, 2: triangles, 3: tetrahedra). In the eigenpairs K
+    phi = lambda M phi of stiffness and lumped mass, phi^T M phi = 1, it is u = sum_k (kappa^2 +
+    lambda_k)^(-alpha/2) phi_k z_k, here truncated after `count` modes and scaled to unit mean variance. The
+    first mode is the constant. K and M are those of P1 elements, on a surface those of its intrinsic Delaunay
+    triangulation.
 
     **Arguments:**
 
@@ -62,8 +64,9 @@ def matern_modes(
 
     **Returns:** `MaternModes`.
 
-    **Raises:** `InputError` for a mesh with nodes that belong to no cell of positive size, and for values out
-    of range; `SolveError` if the eigenvalues do not converge.
+    **Raises:** `InputError` for a mesh with nodes that belong to no cell of positive size, for a correlation
+    length or a smoothness that is not positive and finite, and for a `count` that is not between 1 and the
+    number of nodes; `SolveError` if the eigenvalues do not converge.
 
     **Example:**
 

@@ -40,7 +40,8 @@ class Partition(eqx.Module):
 
     - `spaces`: a `Space` whose arrays have the part as leading axis. `nodes`: (parts, nodes of a part), the
       node of the mesh that each one is. `cells`: likewise.
-    - `own_nodes`, `own_edges`: the contribution of a part to a sum over the mesh.
+    - `own_nodes`, `own_edges`: masks, (parts, nodes) and (parts, edges), of the nodes and edges that a part
+      counts in a sum over the mesh, so that each is counted once.
     - `place`: (nodes,), position of each node of the mesh among the concatenated nodes of all parts.
     """
 

@@ -29,10 +29,14 @@ class Fit(eqx.Module):
 
     - `theta`: the estimate. `problem`: twin, prior and evidence. `data`: the maps, and `placed`: the same on
       the mesh.
-    - `loss`: negative log posterior with respect to the information volume. `captured`: number of points
-      that the fitted waves activate; `rmse_ms`: their root mean square error.
-    - `activation`: of each map at the nodes, ms from the origin of its stimulus.
-    - `history`: one row per iteration. `reason`: why it ended.
+    - `loss`: negative log posterior with respect to the information volume (see `log_volume`). `captured`:
+      number of points reached by the fitted waves (not pacing capture); `rmse_ms`: their root mean square
+      error.
+    - `activation`: of each map at the nodes, ms on the clock of the simulation, which is that of its
+      stimulus; NaN where not activated.
+    - `history`: one row per iteration: `iteration`, `loss`, `gradient_norm` (NaN in the eikonal rounds),
+      `rmse_ms`, `captured`, and `step`, the length of the step in the coordinates of the prior (L-BFGS: the
+      fraction taken of the proposed step). `reason`: why it ended.
     """
 
     theta: Theta

@@ -21,9 +21,9 @@ NOT_BELOW = -0.9999  # a correction must leave part of the precision
 class Laplace(eqx.Module):
     """Laplace approximation of the posterior: theta = prior.at(z) with z ~ N(white, (I + V diag(l) V^T)^-1).
 
-    In the coordinates z of the prior, where it is N(0, I), the data change it in a few directions V only. In
-    these directions they are worth l > 0 measurements as precise as the prior (Bui-Thanh et al. 2013, doi
-    10.1137/12089586X).
+    In the coordinates z of the prior, where it is N(0, I), the data change it in a few directions V only.
+    Along direction k they are worth l_k >= 0 measurements that are each as precise as the prior (Bui-Thanh et
+    al. 2013, doi 10.1137/12089586X).
 
     - `prior`: of theta. `white`: the mode, z. `directions`: V, (parameters, rank), orthonormal. `gain`: l,
       the largest first.
@@ -40,7 +40,7 @@ class Laplace(eqx.Module):
         return self.prior.at(self.white)
 
     def at(self, standard: Float[Array, " parameters"]) -> Theta:
-        """Maps a standard normal vector to theta of this Gaussian."""
+        """Maps a standard normal vector to a draw of theta."""
         flat, back = ravel_pytree(self.white)
         # (I + V l V^T)^(-1/2) = I - V (1 - (1 + l)^(-1/2)) V^T
         shrink = 1.0 - jax.lax.rsqrt(1.0 + self.gain)

@@ -23,11 +23,11 @@ def predict(
 ) -> Float[np.ndarray, "draws nodes"]:
     """Draws activation times at the nodes from the posterior, ms, NaN where not activated.
 
-    For a map they are in its time reference, for an unmapped stimulus they count from the origin of the
-    stimulus. Their standard deviation is the posterior standard deviation of the prediction, without the
-    noise of a new measurement; `twin.predict(posterior.theta, what)` is the prediction itself. Draws are
-    first order along the rays of one wave: one simulation serves all draws. Cell parameters enter by their
-    effect on wave speed.
+    For a map they are in its time reference, for an unmapped stimulus on the clock of the simulation, which
+    is that of the stimulus. Their standard deviation is the posterior standard deviation of the prediction,
+    without the noise of a new measurement; `twin.predict(posterior.theta, what)` is the prediction itself.
+    Draws are first order along the rays of one wave: one simulation serves all draws. Cell parameters enter
+    by their effect on wave speed.
 
     **Arguments:**
 

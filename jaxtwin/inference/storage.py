@@ -32,10 +32,13 @@ class FittedTwin(eqx.Module):
 def write_twin(path: str | Path, fit: Fit, posterior: Laplace | None = None) -> None:
     """Writes a fitted twin atomically to an HDF5 file.
 
-    The file holds the heart, the parameters and their prior, the posterior, and the maps. Reading it executes
-    nothing.
+    The file holds the heart, the parameters and their prior, the posterior, and the maps. Reading it never
+    executes code from the file.
 
     **Arguments:** `fit`: from `fit`. `posterior`: from `posterior`; may be omitted.
+
+    **Raises:** `InputError` if the twin holds anything but Equinox modules, arrays, numbers, texts and None,
+    and lists, tuples and dictionaries of these.
 
     **Example:**
 

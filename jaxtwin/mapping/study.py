@@ -197,8 +197,8 @@ class Study:
     - `system`: "CARTO 3", "EnSite X", ...; `version`: of its format.
     - `name`: of the study, "" unless requested, because it often identifies the patient and the date.
     - `maps`: the maps, see `Map`.
-    - `notes`: what was left out, and why. `sources`: ending, sha256 and size in bytes of each file read
-      completely.
+    - `notes`: what was left out, and why. `sources`: file extension, sha256 and size in bytes of each
+      file read completely.
 
     **Example:** `data = jt.read_mapping("export.zip").data()`
     """

@@ -166,7 +166,11 @@ def in_sphere(mesh: Mesh, centre, radius: float) -> np.ndarray:
 
 
 def in_regions(mesh: Mesh, regions) -> np.ndarray:
-    """Mask, (nodes,), of the nodes of all cells with one of these region tags."""
+    """Mask, (nodes,), of the nodes of all cells with one of these region tags.
+
+    `regions`: one tag or several. Tags that the mesh does not have select nothing; `pulse` refuses a mask
+    without nodes.
+    """
     mask = np.zeros(len(mesh.points), bool)
     mask[mesh.cells[np.isin(mesh.regions, regions)]] = True
     return mask

@@ -88,8 +88,13 @@ def numerical_error(
     It runs one more solve with another treatment of the mass matrix: lumped if the original solve blended in
     consistent mass, half consistent if it was lumped. It costs as much as the solve.
 
-    **Arguments:** `tissue`, `times`, `stepper`: of the solve. `activation`: (nodes,), its first activation
-    times from `after` on, ms. `threshold`: level of u; that of the cell model if None.
+    **Arguments:**
+
+    - `tissue`, `times`, `stepper`: of the solve.
+    - `activation`: (nodes,), its activation times, ms, NaN where not activated.
+    - `threshold`, `after`: those of the `ActivationTimes` that recorded `activation`. `threshold`: level of
+      u; None: that of the cell model. `after`: ms, a number or (nodes,), from which on the first activation
+      counts; None: from the start of the solve.
 
     **Returns:** a `NumericalError`.
 

@@ -30,7 +30,7 @@ def wave_speed(ionic: AbstractIonicModel, diffusivity: Parameter) -> Float[Array
     **Arguments:** `ionic`: the cell model; without a closed form its parameters must be numbers, not fields.
     `diffusivity`: mm2/ms, of any shape.
 
-    **Raises:** `SolveError` if no edge length of the cable is fine enough.
+    **Raises:** `SolveError` if the extrapolated speed has not converged at the shortest edge, 0.0125 mm.
 
     **Example:** `jt.wave_speed(jt.MitchellSchaeffer(), 0.1)`
     """

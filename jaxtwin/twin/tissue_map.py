@@ -185,8 +185,8 @@ def uniform(nodes: int, sd: float = 1.0) -> Float[Array, "nodes 1"]:
 
 
 def per_region(mesh: Mesh, sd: float = 1.0) -> Float[Array, "nodes regions"]:
-    """Basis of one value per region tag (ascending), (nodes, regions); a node on a border takes the mean of
-    its cells."""
+    """Basis of one value per region tag (ascending), (nodes, regions); a node on a border takes the mean over
+    its cells. `sd`: prior standard deviation of log D in each region."""
     tags, index = np.unique(mesh.regions, return_inverse=True)
     share = np.zeros((len(mesh.points), len(tags)))
     np.add.at(share, (mesh.cells.ravel(), np.repeat(index, mesh.corners)), 1.0)

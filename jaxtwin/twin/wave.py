@@ -9,7 +9,7 @@ from ..signals import NumericalError
 class Wave(eqx.Module):
     """One simulated beat.
 
-    - `activation`: (nodes,), ms from the origin of its stimulus, NaN where not activated.
+    - `activation`: (nodes,), ms on the clock of its stimulus, NaN where not activated.
     - `error`: estimated discretisation error; None in a twin that does not estimate it.
     """
 

@@ -34,7 +34,7 @@ def found():
 
 
 def test_moments_are_those_of_the_density_and_not_of_the_gaussian(found):
-    """Means and variances of log gamma within four standard errors, by the effective number of draws."""
+    """Means and variances of log gamma within four standard errors, by the effective sample size."""
     draws, shapes = found
     rows = np.concatenate([draws.theta["diffusivity"], draws.theta["offset"]], axis=1)
     effective = np.concatenate([draws.effective["diffusivity"], draws.effective["offset"]])

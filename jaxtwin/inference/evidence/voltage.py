@@ -18,9 +18,9 @@ class Voltage(AbstractEvidence):
     log V = (1 - S) log h + S log s + e, with S the scar fraction, h and s the voltage levels of healthy
     tissue and of scar (mV, estimated: `level_sd` is the prior standard deviation of their logarithms), and
     independent Student-t errors e of scale `spread`. Electrodes, contact and wave direction change voltages
-    by factors; `spread` accounts for this. The usual levels are 0.5 mV and below in scar and 1.5 mV and above
-    in healthy ventricles (Marchlinski et al. 2000, doi 10.1161/01.CIR.101.11.1288), a third of that in atria:
-    give the levels of the chamber.
+    several-fold; `spread` accounts for this. The usual levels are 0.5 mV and below in scar and 1.5 mV and
+    above in healthy ventricles (Marchlinski et al. 2000, doi 10.1161/01.CIR.101.11.1288), a third of that in
+    atria: give the levels of the chamber.
 
     **Example:** `jt.fit(twin, data, evidence=(jt.Voltage(),))`
     """

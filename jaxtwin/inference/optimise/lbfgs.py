@@ -25,7 +25,8 @@ def lbfgs(
     """Minimises `objective` by L-BFGS (directions by optax) with a backtracking line search.
 
     A step is rejected and halved if the loss does not decrease enough (Armijo), is not finite, or if fewer
-    points are captured than before: beyond conduction block the loss has no derivative that could lead back.
+    points are captured than before: once conduction has blocked, the loss has no derivative that could lead
+    back.
     It ends when the loss decreases by less than `tolerance` of itself over five iterations, after
     `iterations`, or when no step reduces the loss. Raises `SolveError` if the start itself has no finite
     loss.

@@ -200,7 +200,7 @@ class Files:
 
     @property
     def sources(self) -> tuple[tuple[str, str, int], ...]:
-        """Files that were read completely: ending of the name, sha256, bytes. Names are omitted, since they
-        may identify the patient."""
+        """Files that were read completely: file extension, sha256, bytes. Names are omitted, since they may
+        identify the patient."""
         each = ((PurePosixPath(name).suffix, *found) for name, found in self._hashes.items())
         return tuple(sorted(each))
