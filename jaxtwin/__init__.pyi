@@ -58,6 +58,7 @@ from .monodomain import (
     simulate_batch,
     simulate_split,
     train,
+    travelling_window,
 )
 from .signals import ActivationTimes, VoltageTrace, diffusivity_for, numerical_error, wave_speed
 from .twin import Beat, LogDiffusivity, Twin, beat, earliest_sources, field, per_region, uniform
@@ -74,6 +75,6 @@ __all__ = [
     "partition", "per_region", "posterior", "predict", "prepare", "project", "pulse", "read_csv",
     "read_heart", "read_mapping", "read_mesh", "read_study", "read_twin", "refine", "reorder", "repair",
     "s1s2", "sample", "sheet", "signals", "simulate", "simulate_batch", "simulate_split", "slab", "spread",
-    "train", "twin", "uniform", "verify", "view", "wave_speed", "write_csv", "write_mesh", "write_study",
-    "write_twin",
+    "train", "travelling_window", "twin", "uniform", "verify", "view", "wave_speed", "write_csv",
+    "write_mesh", "write_study", "write_twin",
 ]  # fmt: skip

@@ -2,17 +2,21 @@
 
 from .diffusion import EdgeOperator, diffusion_operator, dispersion_operator
 from .geodesic import geodesic
+from .layout import Layout
 from .locate import Interpolation, locate
 from .matern import MaternModes, laplace_modes, matern_modes, spectrum
 from .p1 import lumped_mass, p1_gradients
 from .partition import Partition, partition
+from .restriction import Restriction, restrict
 from .space import Space
 
 __all__ = [
     "EdgeOperator",
     "Interpolation",
+    "Layout",
     "MaternModes",
     "Partition",
+    "Restriction",
     "Space",
     "diffusion_operator",
     "dispersion_operator",
@@ -23,5 +27,6 @@ __all__ = [
     "matern_modes",
     "p1_gradients",
     "partition",
+    "restrict",
     "spectrum",
 ]

@@ -83,22 +83,22 @@ class Checkpointed(AbstractAdjoint):
         return max(fitting)
 
     def run(self, march, state, memory, first, steps):
-        varied = march.diffusion.of_edges, march.reaction, state
+        varied = march.diffusion.of_edges, march.reaction, state, memory
         where = lambda m: (m.diffusion.of_edges, m.diffusion.weights, m.reaction)  # noqa: E731
         rest = eqx.tree_at(where, march, (None, None, None))
-        return _solve(varied, rest, memory, first, steps, self.block(march, state, memory, steps))
+        return _solve(varied, rest, first, steps, self.block(march, state, memory, steps))
 
 
-def _whole(varied, rest: March) -> tuple[March, State]:
-    of_edges, reaction, state = varied
+def _whole(varied, rest: March) -> tuple[March, State, Memory]:
+    of_edges, reaction, state, memory = varied
     where = lambda m: (m.diffusion, m.reaction)  # noqa: E731
     whole = rest.diffusion.with_edges(of_edges), reaction
-    return eqx.tree_at(where, rest, whole, is_leaf=lambda x: x is None), state
+    return eqx.tree_at(where, rest, whole, is_leaf=lambda x: x is None), state, memory
 
 
 @eqx.filter_custom_vjp
-def _solve(varied, rest, memory, first, steps, block):
-    march, state = _whole(varied, rest)
+def _solve(varied, rest, first, steps, block):
+    march, state, memory = _whole(varied, rest)
     return plain(march, state, memory, first, steps)
 
 
@@ -125,8 +125,8 @@ def _store(march: March, state, memory, first, trails: Trail):
 
 
 @_solve.def_fwd
-def _solve_forward(perturbed, varied, rest, memory, first, steps, block):
-    march, state = _whole(varied, rest)
+def _solve_forward(perturbed, varied, rest, first, steps, block):
+    march, state, memory = _whole(varied, rest)
     if block == steps:
         room = _room(march, state, memory, steps)
         after, memory, emitted, trail = _store(march, state, memory, first, room)
@@ -144,8 +144,8 @@ def _solve_forward(perturbed, varied, rest, memory, first, steps, block):
 
 
 @_solve.def_bwd
-def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, first, steps, block):
-    march, state = _whole(varied, rest)
+def _solve_backward(residuals, cotangents, perturbed, varied, rest, first, steps, block):
+    march, state, memory = _whole(varied, rest)
     wanted, fixed = eqx.partition(march.reaction, perturbed[1])
     trail, after, end_memory = residuals
 
@@ -194,5 +194,6 @@ def _solve_backward(residuals, cotangents, perturbed, varied, rest, memory, firs
         emitted_bar = jax.tree.map(lambda e: e.reshape(-1, block, *e.shape[1:]), emitted_bar)
         room = _room(march, state, memory, block)
         (_, *carry), _ = jax.lax.scan(run_block, (room, *carry), (trail, emitted_bar), reverse=True)
-    _, state_bar, _, drive_bar, w_bar, edges_bar = carry
-    return march.diffusion.to_edges(edges_bar), w_bar, march.drive_transpose(state_bar, drive_bar)
+    _, state_bar, memory_bar, drive_bar, w_bar, edges_bar = carry
+    state_bar = march.drive_transpose(state_bar, drive_bar)
+    return march.diffusion.to_edges(edges_bar), w_bar, state_bar, memory_bar

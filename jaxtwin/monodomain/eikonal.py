@@ -1,182 +1,15 @@
-"""Eikonal waves and rays: arrival times, and their derivative with respect to the tissue along the path."""
+"""Eikonal waves: arrival times of a front whose speed is known."""
 
 import heapq
 
-import equinox as eqx
 import numpy as np
-import scipy.sparse as sp
 from jaxtyping import Float, Int
 
 from .._compiled import compiled
 from .._results import InputError
 from ..anatomy import Mesh
 from ..fem import p1_gradients
-
-DUST = 1e-9  # fraction of a ray that is neglected
-SWEEPS = 100  # passes over the nodes, for rays that repeatedly come from later nodes
-
-
-class Rays(eqx.Module):
-    """Rays of a wave: the path by which the front reached each node, and the delay on the last segment of
-    each.
-
-    If the speed of a front is c = k sqrt(n.D n), arrival times T satisfy k^2 grad T.D grad T = 1. A small
-    change of the tissue changes them by
-
-        dT_i = sum_j a_ij dT_j - delay_i dq_i,    q_i = log k + log(grad T.D grad T)/2,
-
-    with a_ij the barycentric weights of the point where the ray -D grad T from node i leaves the cell it came
-    through. A front of finite width averages over about a millimetre on both sides of its ray; apart from
-    that, this is the derivative of the monodomain equation, at the cost of a sparse triangular solve.
-
-    - `cell`: the cell through which the front reached a node. `slope`: grad T in it, ms/mm.
-    - `delay`: ms between that point and the node; 0 at source nodes and at non-activated nodes.
-    - `before`, `weights`: the corners of that cell, and a_ij. `order`: the nodes sorted by time.
-    """
-
-    cell: Int[np.ndarray, " nodes"]
-    slope: Float[np.ndarray, "nodes dim"]
-    delay: Float[np.ndarray, " nodes"]
-    before: Int[np.ndarray, "nodes corners"]
-    weights: Float[np.ndarray, "nodes corners"]
-    order: Int[np.ndarray, " nodes"]
-
-    def pull(self, rows: sp.csr_array) -> sp.csr_array:
-        """d(rows T)/dq: (points, nodes), for weights `rows` of the nodes; zero away from the rays."""
-        place = np.empty_like(self.order)
-        place[self.order] = np.arange(len(place))
-        ends, nodes, share = _trace(
-            rows.indptr.astype(np.int64), rows.indices.astype(np.int64), rows.data.astype(np.float64),
-            self.before.astype(np.int64), self.weights, self.order, place,
-        )  # fmt: skip
-        return sp.csr_array((-share * self.delay[nodes], nodes, ends), shape=rows.shape)
-
-    def push(self, slower: Float[np.ndarray, "nodes cases"]) -> Float[np.ndarray, "nodes cases"]:
-        """Change of the arrival at each node, ms, if the delays on the last segments change by factors 1 +
-        `slower`. One pass over the nodes serves all cases, as in `pull`."""
-        own = np.ascontiguousarray(self.delay[:, None] * slower)
-        return _carried(own, self.before.astype(np.int64), self.weights, self.order)
-
-
-def rays(
-    mesh: Mesh,
-    diffusivity: Float[np.ndarray, "cells dim dim"],
-    activation: Float[np.ndarray, " nodes"],
-    starts: Int[np.ndarray, " starts"],
-    gradients: Float[np.ndarray, "cells corners dim"] | None = None,
-) -> Rays:
-    """Returns the rays of a simulated or measured activation.
-
-    **Arguments:** `diffusivity`: (cells, dim, dim), mm2/ms. `activation`: (nodes,), ms, NaN where not
-    activated. `starts`: nodes excited by the stimulus. `gradients`: of the P1 functions, if already computed.
-    """
-    grads = p1_gradients(mesh) if gradients is None else np.asarray(gradients, np.float64)
-    time, cells = np.asarray(activation, np.float64), mesh.cells
-    count, corners = len(time), mesh.corners
-    at = time[cells]
-    reached = np.isfinite(at)
-    slope = np.einsum("cid,ci->cd", grads, np.where(reached.all(axis=1, keepdims=True), at, 0.0))
-    along = np.einsum("cde,ce->cd", np.asarray(diffusivity, np.float64), slope)
-    rate = np.einsum("cid,cd->ci", grads, along)  # of each barycentric coordinate along D grad T
-    best, cell, weights = np.full(count, -np.inf), np.zeros(count, int), np.zeros((count, corners))
-    for i in range(corners):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = -rate / rate[:, i : i + 1]
-        share[:, i] = 0.0
-        # the front must come from nodes reached earlier, otherwise the nodes have no causal order
-        share = np.where(at >= at[:, i : i + 1], np.minimum(share, 0.0), share)
-        usable = reached.all(axis=1) & np.greater(rate[:, i], 0.0) & np.greater(share.max(axis=1), 0.0)
-        inside = np.where(usable, share.min(axis=1), -np.inf)
-        node = cells[:, i]
-        order = np.lexsort((inside, node))
-        last = order[np.r_[node[order][1:] != node[order][:-1], True]]  # the best cell of each node
-        better = last[inside[last] > best[node[last]]]
-        at_node = node[better]
-        best[at_node], cell[at_node] = inside[better], better
-        kept = np.maximum(share[better], 0.0)
-        weights[at_node] = kept / kept.sum(axis=1, keepdims=True)
-    passive = ~np.isfinite(best)
-    passive[starts] = True
-    weights[passive] = 0.0
-    delay = np.where(passive, 0.0, time - np.where(weights > 0, weights * time[cells[cell]], 0.0).sum(axis=1))
-    return _chained(cells[cell], weights, time, cell, slope[cell], delay)
-
-
-def _chained(before, weights, time, cell, slope, delay) -> Rays:
-    order = np.argsort(np.where(np.isfinite(time), time, np.inf), kind="stable")
-    return Rays(cell, slope, delay, before, weights, order)
-
-
-@compiled
-def _trace(ends, nodes, values, before, weights, order, place):
-    """Follows the ray of each row back to its source: the fraction of it that passes through each node, as
-    CSR rows.
-
-    One pass from the latest node to the earliest. If a ray comes from a slightly later node, as in cells that
-    are stretched in the metric of D, it is followed again from there.
-    """
-    count = len(order)
-    rest, total = np.zeros(count), np.zeros(count)
-    new_ends = np.zeros(len(ends), np.int64)
-    kept, shares = np.empty(1024, np.int64), np.empty(1024)
-    size = 0
-    for row in range(len(ends) - 1):
-        start = -1
-        for k in range(ends[row], ends[row + 1]):
-            rest[nodes[k]] += values[k]
-            start = max(start, place[nodes[k]])
-        latest, sweeps = start, 0
-        while start >= 0 and sweeps < SWEEPS:
-            again = -1
-            for k in range(start, -1, -1):
-                node = order[k]
-                share = rest[node]
-                if share == 0.0:
-                    continue
-                rest[node] = 0.0
-                total[node] += share
-                if abs(share) < DUST:
-                    continue
-                for c in range(before.shape[1]):
-                    if weights[node, c] > 0.0:
-                        other = before[node, c]
-                        rest[other] += share * weights[node, c]
-                        if place[other] >= k:
-                            again = max(again, place[other])
-            start, sweeps = again, sweeps + 1
-            latest = max(latest, again)
-        for k in range(latest + 1):
-            node = order[k]
-            rest[node] = 0.0
-            if total[node] != 0.0:
-                if size == len(kept):
-                    kept = np.concatenate((kept, np.empty_like(kept)))
-                    shares = np.concatenate((shares, np.empty_like(shares)))
-                kept[size], shares[size] = node, total[node]
-                total[node] = 0.0
-                size += 1
-        new_ends[row + 1] = size
-    return new_ends, kept[:size], shares[:size]
-
-
-@compiled
-def _carried(own, before, weights, order):
-    """Accumulates delays along the rays, from the earliest node to the latest, until nothing changes."""
-    later = own.copy()
-    for _ in range(SWEEPS):
-        change, most = 0.0, 1e-300
-        for node in order:
-            for case in range(own.shape[1]):
-                total = own[node, case]
-                for c in range(before.shape[1]):
-                    if weights[node, c] > 0.0:
-                        total += weights[node, c] * later[before[node, c], case]
-                change = max(change, abs(total - later[node, case]))
-                most = max(most, abs(total))
-                later[node, case] = total
-        if change <= 1e-9 * most:
-            break
-    return later
+from .rays import Rays, chained
 
 
 def eikonal(
@@ -232,7 +65,7 @@ def eikonal(
     lift = np.linalg.solve(others, weights[..., None])[..., 0] / np.where(came, delay, 1.0)[:, None]
     slope = -np.einsum("nid,ni->nd", grads[cell], np.where(own | ~came[:, None], 0.0, lift))
     lat = np.where(np.isfinite(time), time, np.nan)
-    return lat, _chained(before, weights, time, cell, slope, delay)
+    return lat, chained(before, weights, time, cell, slope, delay)
 
 
 @compiled

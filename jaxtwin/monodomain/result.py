@@ -17,6 +17,7 @@ class Result(enum.IntEnum):
     SUCCESS = 0
     DIVERGED = 1  # u is not finite, or outside the bounds of the cell model
     SILENT = 2  # activation was recorded, and no node was activated
+    ESCAPED = 3  # a front reached an edge of its travelling window
 
 
 MESSAGES = {
@@ -24,18 +25,26 @@ MESSAGES = {
     Result.DIVERGED: "The solve diverged: its numbers mean nothing. Look for a stimulus or a parameter out "
     "of range, then shorten the step or raise the number of stages.",
     Result.SILENT: "No node was activated: look at the stimulus (strength, nodes, onset) and at the cells.",
+    Result.ESCAPED: "A front left its travelling window: the predicted arrival is wrong there, or there is "
+    "more than one wave. Widen the window, or solve without one.",
 }
 
 
 def result_of(
-    ionic: AbstractIonicModel, recorders: tuple[AbstractRecorder, ...], u: Float[Array, " nodes"], records
+    ionic: AbstractIonicModel,
+    recorders: tuple[AbstractRecorder, ...],
+    u: Float[Array, " nodes"],
+    records,
+    escaped: Bool[Array, ""] | bool = False,
 ) -> Int[Array, ""]:
-    """The `Result` of a solve, from its final u and its records."""
+    """The `Result` of a solve, from its final u, its records, and whether a front escaped from its window."""
     told = [r.activated(record) for r, record in zip(recorders, records, strict=True)]
     told = [activated for activated in told if activated is not None]
     silent = ~jnp.stack(told).any() if told else jnp.asarray(False)
     sound = jnp.all(_within(jax.lax.stop_gradient(u), ionic))
-    return jnp.where(sound, jnp.where(silent, int(Result.SILENT), int(Result.SUCCESS)), int(Result.DIVERGED))
+    ended = jnp.where(silent, int(Result.SILENT), int(Result.SUCCESS))
+    ended = jnp.where(escaped, int(Result.ESCAPED), ended)
+    return jnp.where(sound, ended, int(Result.DIVERGED))
 
 
 def _within(u, ionic: AbstractIonicModel) -> Bool[Array, " nodes"]:

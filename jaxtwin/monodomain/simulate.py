@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.core
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from .._results import InputError, SilentWarning, SolveError
 from .._types import nodal_leaves
@@ -19,10 +19,11 @@ from .cause import why_diverged, why_silent
 from .conductivity import check_diffusivity
 from .march import March
 from .recorder import AbstractRecorder
-from .result import Result, result_of
+from .result import MESSAGES, Result, result_of
 from .stepper import AbstractStepper, Reaction, RungeKuttaChebyshev, State, initial_state
 from .times import Times
 from .tissue import Tissue, spectral_bound
+from .window import Window, run_window
 
 
 class Solution(eqx.Module):
@@ -102,17 +103,25 @@ def begin(march: March, state: State | None):
 
 
 @eqx.filter_jit
-def solution_of(march: March, state: State, memory, emitted) -> Solution:
+def solution_of(
+    march: March, state: State, memory, emitted, escaped: Bool[Array, ""] | bool = False
+) -> Solution:
     """The final state, the records, and how the solve ended."""
     each = zip(march.recorders, memory, emitted, strict=True)
     records = tuple(recorder.read(m, e, march.dt) for recorder, m, e in each)
-    return Solution(state, records, result_of(march.reaction.ionic, march.recorders, state.u, records))
+    result = result_of(march.reaction.ionic, march.recorders, state.u, records, escaped)
+    return Solution(state, records, result)
 
 
 @eqx.filter_jit
-def _simulate(tissue, stepper, times: Times, recorders, state, adjoint: AbstractAdjoint) -> Solution:
+def _simulate(
+    tissue, stepper, times: Times, recorders, state, adjoint: AbstractAdjoint, window: Window | None
+) -> Solution:
     march = march_of(tissue, stepper, times, recorders)
     state, memory = begin(march, state)
+    if window is not None:
+        state, memory, escaped = run_window(march, state, memory, window, adjoint)
+        return solution_of(march, state, memory, (None,) * len(recorders), escaped)
     state, memory, emitted = adjoint.run(march, state, memory, jnp.asarray(0), times.steps)
     return solution_of(march, state, memory, emitted)
 
@@ -125,6 +134,7 @@ def simulate(
     recorders: tuple[AbstractRecorder, ...] = (),
     state: State | None = None,
     adjoint: AbstractAdjoint | None = None,
+    window: Window | None = None,
     throw: bool = True,
 ) -> Solution:
     """Solves the monodomain equation u' = div(D grad u) + reaction(u, h) + J, from rest or from `state`.
@@ -137,14 +147,15 @@ def simulate(
     - `recorders`: what the solve stores, such as `ActivationTimes()`.
     - `state`: initial state, from `Solution.state` or `read_state`; rest if omitted.
     - `adjoint`: how the solve is differentiated: `Checkpointed()` (default, reverse mode) or `ForwardMode()`.
+    - `window`: a `travelling_window`, outside of which nothing is stepped, for first activation times.
     - `throw`: if False, a failed solve raises nothing; check `Solution.result`. The same holds inside traced
       functions.
 
     **Returns:** a `Solution`.
 
-    **Raises:** `InputError` for a diffusivity that is not positive semidefinite; `SolveError` if the solve
-    diverged. Warns (`SilentWarning`) if activation was recorded and no node activated. Each message names the
-    likely cause.
+    **Raises:** `InputError` for a diffusivity that is not positive semidefinite, and for a window with
+    recorders that emit values; `SolveError` if the solve diverged or a front left its window. Warns
+    (`SilentWarning`) if activation was recorded and no node activated. Each message names the likely cause.
 
     **Example:**
 
@@ -159,10 +170,12 @@ def simulate(
     ```
     """
     stepper = with_stages(stepper or RungeKuttaChebyshev(), tissue, times.dt)
-    solution = _simulate(tissue, stepper, times, recorders, state, adjoint or Checkpointed())
+    solution = _simulate(tissue, stepper, times, recorders, state, adjoint or Checkpointed(), window)
     if throw and not isinstance(solution.result, jax.core.Tracer):
         if solution.result == Result.DIVERGED:
             raise SolveError(why_diverged(tissue, stepper, times, solution.state.u, times.stop))
+        if solution.result == Result.ESCAPED:
+            raise SolveError(MESSAGES[Result.ESCAPED])
         if solution.result == Result.SILENT:
             warnings.warn(why_silent(tissue, times), SilentWarning, stacklevel=2)
     return solution

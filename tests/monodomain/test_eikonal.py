@@ -32,7 +32,12 @@ def test_delays_that_are_pushed_along_rays_are_those_that_are_pulled_back():
     found = rays(SHEET, tensor, lat, np.flatnonzero(lat < 2.0))
     slower = random.normal(0.0, 0.1, (NODES, 3))
     pulled = found.pull(sp.eye_array(NODES).tocsr())
-    np.testing.assert_allclose(found.push(slower), -pulled @ slower, atol=1e-6)
+    pushed = found.push(slower)
+    np.testing.assert_allclose(pushed, -pulled @ slower, atol=1e-6)
+    weights = random.normal(0.0, 1.0, (NODES, 3))
+    collected = found.collect(weights)
+    np.testing.assert_allclose(np.vdot(collected, slower), np.vdot(weights, pushed), rtol=1e-9)
+    np.testing.assert_allclose(collected, -(pulled.T @ weights), atol=1e-6)
 
 
 def test_nodes_without_a_wave_have_no_rays():
