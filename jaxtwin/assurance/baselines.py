@@ -14,7 +14,7 @@ from ..mapping import MappingData
 
 KERNELS = {"linear": lambda r: -r, "thin_plate_spline": lambda r: r**2 * np.log(np.maximum(r, 1e-300))}
 SMOOTHING = tuple(10.0**e for e in range(-7, 2))  # fractions of the mean size of the kernel
-MODES = 400  # of the Gaussian process: wavelengths down to 7 mm on an atrium
+MODES = 399  # of the Gaussian process beside the constant: wavelengths down to 7 mm on an atrium
 LENGTHS = (0.08, 0.12, 0.18, 0.27, 0.4, 0.6, 0.9, 1.35)  # correlation lengths over the extent of the mesh
 SIGNALS = np.logspace(-4, 6, 81)  # variances of the field over that of the noise
 DENSE = 1500  # points above which smoothing is chosen on a random part and each value uses 200 neighbours

@@ -1,5 +1,6 @@
 """Matern random fields on a mesh: a few modes with independent standard normal coefficients."""
 
+from hashlib import sha256
 from math import gamma, pi, sqrt
 from typing import Literal
 
@@ -18,6 +19,7 @@ from ..anatomy import Mesh
 from ..anatomy.topology import boundary_facets
 from .p1 import lumped_mass, p1_gradients
 
+FEWEST = 25  # modes that are computed; more are this times a power of two
 DENSE = 2000  # nodes up to which a dense eigensolver is as fast as a sparse one
 SHIFT = 1e-4  # shift of the spectrum, relative to the scale of its first nonzero eigenvalue
 
@@ -81,10 +83,12 @@ def matern_modes(
     _check(mesh, correlation_length, count, smoothness)
     dim = mesh.corners - 1
     kappa = sqrt(8.0 * smoothness) / correlation_length
-    stiffness, mass = _laplacian(mesh)
     if boundary == "robin":
+        stiffness, mass = _laplacian(mesh)
         stiffness = stiffness + sp.diags_array(kappa / 1.42 * _boundary_mass(mesh))
-    lam, phi = _eigenpairs(stiffness, mass, count)
+        lam, phi = _eigenpairs(stiffness, mass, count)
+    else:
+        lam, phi, mass = _MODES.of(mesh, count)
     power = spectrum(lam, correlation_length, smoothness, dim)
     kept = power.sum()
     # Weyl: N(lambda) = ball |domain| lambda^(d/2) / (2 pi)^d eigenvalues lie below lambda. The integral of
@@ -120,7 +124,32 @@ def laplace_modes(
     **Raises:** as `matern_modes`.
     """
     _check(mesh, 1.0, count, 1.0)
-    return _eigenpairs(*_laplacian(mesh), count)
+    return _MODES.of(mesh, count)[:2]
+
+
+class _LastModes:
+    """The last Laplace modes that were computed: fields of several correlation lengths on one mesh share
+    them. Their number is rounded up, so that fields of similar size do too."""
+
+    def __init__(self):
+        self._key, self._modes = b"", None
+
+    def of(self, mesh: Mesh, count: int):
+        """Eigenvalues, eigenvectors and the lumped mass."""
+        most = FEWEST
+        while most < count:
+            most *= 2
+        most = min(most, len(mesh.points))
+        arrays = np.asarray(mesh.points), np.asarray(mesh.cells), np.asarray(most)
+        key = sha256(b"".join(f"{a.dtype}{a.shape}".encode() + a.tobytes() for a in arrays)).digest()
+        if self._modes is None or self._key != key:
+            stiffness, mass = _laplacian(mesh)
+            self._key, self._modes = key, (*_eigenpairs(stiffness, mass, most), mass)
+        lam, phi, mass = self._modes
+        return lam[:count], phi[:, :count], mass
+
+
+_MODES = _LastModes()
 
 
 def p1_stiffness(mesh: Mesh) -> sp.csr_array:
