@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -13,13 +14,12 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from ..monodomain import ForwardMode, Rays, eikonal, rays
-from ..signals import wave_speed
 from ..twin import PlacedMap, Theta, Twin
+from .log_speed import Block, SpeedSlope, log_speed, speed_slope, speed_tensor, tissue_part
 from .map_loss import information, nuisance_information
 from .problem import Problem
 
 PIECE = 128  # entries
-COLUMNS = 16  # of a derivative at once
 FARTHEST = 3.0  # change of the log speed beyond which the linearisation fails
 EXACT = 16  # parameters up to which the full Jacobian is cheap
 
@@ -43,6 +43,10 @@ class AbstractArrivalModel(eqx.Module):
     def slope(self, white: Theta, problem: Problem) -> Float[np.ndarray, "points parameters"]:
         """Derivative of the arrival times with respect to theta."""
 
+    def traced(self) -> "AbstractArrivalModel":
+        """The part that compiled programs need."""
+        return self
+
 
 class JacobianArrival(AbstractArrivalModel):
     """Linear in theta by the exact `jacobian` (points, parameters) of the simulation, for few parameters."""
@@ -61,14 +65,53 @@ class JacobianArrival(AbstractArrivalModel):
         return np.asarray(self.jacobian, np.float64)
 
 
+class Paths(eqx.Module):
+    """The rays of one wave, and the weights of the nodes in its arrival.
+
+    - `points`: (points, nodes), interpolation. `departure`: (nodes,), of the mean arrival around the source,
+      from which all arrivals are counted.
+    """
+
+    rays: Rays
+    points: sp.csr_array
+    departure: Float[np.ndarray, " nodes"]
+
+    def slope(self, steep: SpeedSlope, size: int) -> Float[np.ndarray, "points parameters"]:
+        """Derivative of the arrival at the points with respect to theta. The delays are carried along all
+        rays at once, so that the cost does not depend on the number of points."""
+        points, departure = self.points.astype(steep.dtype), self.departure.astype(steep.dtype)
+
+        def one(block: Block):
+            later = self.rays.push(block.values())
+            return points @ later - departure @ later
+
+        slope = np.zeros((len(self.points.indptr) - 1, size))
+        for block, arrival in steep.each(one):
+            slope[:, block.places] = -arrival
+        return slope
+
+    def dots(
+        self, steep: SpeedSlope, weights: Float[np.ndarray, "points parameters"]
+    ) -> list[tuple[Block, Float[np.ndarray, "nodes corners"]]]:
+        """For each block of parameters the products of `weights` of the arrival, with which the delays at a
+        node enter it, and of the bases at its corners."""
+        points, departure = self.points.T.astype(steep.dtype).tocsr(), self.departure.astype(steep.dtype)
+
+        def one(block: Block):
+            own = weights[:, block.places].astype(steep.dtype)
+            return block.dots(self.rays.collect(points @ own - np.outer(departure, own.sum(axis=0))))
+
+        return steep.each(one)
+
+
 class RayArrival(AbstractArrivalModel):
     """Arrival times along the rays of one wave: the sum over nodes of delays that scale with the inverse of
     the speed.
 
-    - `delays`: (pieces, length), ms, on the rays to the points, at the `nodes` of the same shape; each piece
-      is part of one `row`, a point.
+    - `delays`: (pieces, length), ms, on the rays, at the `nodes` of the same shape; each piece is part of one
+      `row`: a point or, after all of them, the departure of the wave.
     - `cell`, `direction`: the cell through which the front reached each node and its slowness, see `Rays`.
-    - `log_speed`: at `white`.
+    - `log_speed`: at `white`. `paths`: the rays themselves; None inside programs.
     """
 
     arrival: Float[Array, " points"]
@@ -80,34 +123,30 @@ class RayArrival(AbstractArrivalModel):
     cell: Int[Array, " nodes"]
     direction: Float[Array, "nodes dim"]
     log_speed: Float[Array, " nodes"]
+    paths: Paths | None
 
     def __call__(self, white: Theta, problem: Problem) -> Float[Array, " points"]:
         theta = problem.prior.at(white)
         faster = log_speed(tissue_part(theta), problem.twin, self.cell, self.direction) - self.log_speed
         slower = jnp.clip(-faster, -FARTHEST, FARTHEST)
         of_pieces = jnp.sum(self.delays * jnp.expm1(slower)[self.nodes], axis=1)
-        there = self.arrival.at[self.row].add(of_pieces, indices_are_sorted=True)
-        return jnp.where(self.reached, there, jnp.nan)
+        later = jnp.zeros(len(self.arrival) + 1, of_pieces.dtype)
+        later = later.at[self.row].add(of_pieces, indices_are_sorted=True)
+        return jnp.where(self.reached, self.arrival + later[:-1] - later[-1], jnp.nan)
 
-    def slope(self, white: Theta, problem: Problem, faster: Any = None):
-        """`faster`: the `speed_slope`, if already computed."""
+    def slope(self, white: Theta, problem: Problem, steep: SpeedSlope | None = None):
+        """`steep`: that of the log speed, if already computed."""
+        assert self.paths is not None
         theta = problem.prior.at(white)
-        faster = self.speed_slope(theta, problem.twin) if faster is None else faster
-        slope = np.zeros((len(self.arrival), ravel_pytree(theta)[0].size))
-        slope[:, tissue_indices(theta)] = -(self.matrix(problem.twin.space.nodes) @ faster.T)
-        return slope
+        steep = self.steep(theta, problem.twin) if steep is None else steep
+        return self.paths.slope(steep, ravel_pytree(theta)[0].size)
 
-    def matrix(self, nodes: int) -> sp.csr_array:
-        """The delays as a matrix, (points, nodes), ms."""
-        row = np.repeat(np.asarray(self.row), PIECE)
-        entries = np.ravel(self.delays).astype(np.float64)
-        return sp.coo_array(
-            (entries, (row, np.ravel(self.nodes))), shape=(len(self.arrival), nodes)
-        ).tocsr()  # fmt: skip
+    def steep(self, theta: Theta, twin: Twin) -> SpeedSlope:
+        """Derivative of the log speed at the nodes."""
+        return speed_slope(theta, twin, self.cell, self.direction)
 
-    def speed_slope(self, theta: Theta, twin: Twin) -> Float[np.ndarray, "parameters nodes"]:
-        """Derivative of the log speed at the nodes with respect to the parameters of tissue and cells."""
-        return np.asarray(_speed_slope(theta, twin, self.cell, self.direction), np.float64)
+    def traced(self) -> "RayArrival":
+        return replace(self, paths=None)
 
 
 def simulated_model(
@@ -132,7 +171,7 @@ def eikonal_model(
     """The arrival model of the eikonal wave, with `added` ms at the points."""
     twin, theta = problem.twin, problem.prior.at(white)
     starts, onset = placed.beat.starts()
-    diffusivity, speed = _speed_tensor(twin, theta)
+    diffusivity, speed = speed_tensor(twin, theta)
     arrival, paths = eikonal(
         twin.mesh, np.asarray(diffusivity), float(speed), starts, onset, np.asarray(twin.space.gradients)
     )
@@ -150,15 +189,21 @@ def _along(problem: Problem, white: Theta, placed: PlacedMap, activation, paths:
     at = sp.csr_array((weights.ravel(), nodes.ravel(), ends), shape=(count, twin.space.nodes))
     around = np.asarray(placed.beat.departure.nodes)
     around = around[np.isfinite(np.asarray(activation)[around])]
-    leaving = sp.csr_array((np.full(len(around), 1.0), around, [0, len(around)]), shape=(1, twin.space.nodes))
-    each = sp.csr_array(np.ones((count, 1)) / max(len(around), 1))
-    entries, columns, row = _in_pieces(sp.csr_array(paths.pull(at) - each @ paths.pull(leaving)))
+    departure = np.zeros(twin.space.nodes)
+    departure[around] = 1.0 / max(len(around), 1)
+    entries, columns, row = _in_pieces(paths.pull(sp.vstack([at, sp.csr_array(departure[None])], "csr")))
     cell, direction = jnp.asarray(paths.cell), jnp.asarray(paths.slope, problem.dtype)
-    speed = log_speed(tissue_part(problem.prior.at(white)), twin, cell, direction)
+    speed = _log_speed(problem.prior.at(white), twin, cell, direction)
     return RayArrival(
         jnp.nan_to_num(there), jnp.isfinite(there), white, -jnp.asarray(entries, problem.dtype),
         jnp.asarray(columns), jnp.asarray(row), cell, direction, speed,
+        Paths(paths, at, departure),
     )  # fmt: skip
+
+
+@eqx.filter_jit
+def _log_speed(theta: Theta, twin: Twin, cell, direction):
+    return log_speed(tissue_part(theta), twin, cell, direction)
 
 
 def _in_pieces(matrix: sp.csr_array):
@@ -190,7 +235,7 @@ def linearised(
 ) -> Linearised:
     """The predictions along an arrival model. `slope`: of its arrival times, if already computed."""
     slope = model.slope(white, problem) if slope is None else slope
-    values, by_arrival, by_theta = _pointwise(white, problem, model, placed)
+    values, by_arrival, by_theta = _pointwise(white, problem, model.traced(), placed)
     slopes = [
         None if along is None
         else problem.prior.from_theta(
@@ -264,8 +309,6 @@ def _information(theta: Theta, problem: Problem, placed: PlacedMap, values: tupl
     return tuple(weight for weight, _ in found), nuisance_information(theta, problem, found)
 
 
-@eqx.filter_jit
-@eqx.filter_value_and_grad
 def nearby(
     white: Theta,
     problem: Problem,
@@ -276,6 +319,14 @@ def nearby(
 
     Evidence with a record of its own is excluded; the exact gradients of the simulation include it.
     """
+    return _nearby(white, problem, tuple(model.traced() for model in models), placed)
+
+
+@eqx.filter_jit
+@eqx.filter_value_and_grad
+def _nearby(
+    white: Theta, problem: Problem, models: tuple[AbstractArrivalModel, ...], placed: tuple[PlacedMap, ...]
+):
     total, theta = problem.prior.energy(white), problem.prior.at(white)
     for model, one in zip(models, placed, strict=True):
         there = model(white, problem)
@@ -285,52 +336,9 @@ def nearby(
     return total
 
 
-def tissue_part(theta: Theta) -> Theta:
-    """The part of theta on which the wave speed depends."""
-    return {"tissue": theta["tissue"], "cells": theta["cells"]}
-
-
-def tissue_indices(theta: Theta) -> Int[np.ndarray, " some"]:
-    """Indices of the flattened parameters that belong to tissue and cells."""
-    flat, back = ravel_pytree(theta)
-    places = back(jnp.arange(flat.size, dtype=flat.dtype))
-    return np.asarray(ravel_pytree(tissue_part(places))[0], int)
-
-
-@eqx.filter_jit
-def log_speed(part: Theta, twin: Twin, cell, direction) -> Float[Array, " nodes"]:
-    """q = log(speed of the cells) + log(s.D s)/2 at the nodes, with s the slowness of the front."""
-    rate = jnp.einsum("nd,nde,ne->n", direction, twin.diffusivity(part, cell), direction)
-    steep = rate > 0.0
-    along = 0.5 * jnp.log(jnp.where(steep, rate, 1.0))
-    return along + jnp.log(wave_speed(twin.cells(part["cells"]), jnp.ones((), rate.dtype)))
-
-
-@eqx.filter_jit
-def _speed_slope(theta: Theta, twin: Twin, cell, direction):
-    """Derivative of the log speed at the nodes with respect to tissue and cell parameters, (some, nodes)."""
-    some, back = ravel_pytree(tissue_part(theta))
-    # forward mode, since columns gather and rows would scatter; a few at a time, to stay in the cache
-    return jax.lax.map(
-        lambda v: jax.jvp(lambda f: log_speed(back(f), twin, cell, direction), (some,), (v,))[1],
-        jnp.eye(some.size, dtype=some.dtype), batch_size=COLUMNS,
-    )  # fmt: skip
-
-
 @eqx.filter_jit
 def _diffusivity(twin: Twin, theta: Theta):
     return twin.diffusivity(theta)
-
-
-@eqx.filter_jit
-def _speed_tensor(twin: Twin, theta: Theta):
-    """D of the cells of the mesh (mm2/ms) and one speed at D = 1; if parameters of the cell model are fields,
-    their effect on the speed is included in D."""
-    diffusivity = twin.diffusivity(theta)
-    speed = wave_speed(twin.cells(theta["cells"]), jnp.ones((), diffusivity.dtype))
-    if speed.ndim == 0:
-        return diffusivity, speed
-    return diffusivity * twin.space.to_cells(speed)[:, None, None] ** 2, jnp.ones((), diffusivity.dtype)
 
 
 @eqx.filter_jit

@@ -17,13 +17,14 @@ from ..mapping import MappingData
 from .optimise import Progress
 from .problem import Problem
 
-FORMAT = "jaxtwin fit 3"
+FORMAT = "jaxtwin fit 4"
 
 
 class Checkpoint(eqx.Module):
     """State of a fit. `stage`: number of completed parts. `start`: where the fit began, `white`: where the
     current part began, in double precision; `progress`: of the current part. `mesh_error`: of the placed
-    maps; `lost`, `level`: of the evidence. `reason`: why the last part ended."""
+    maps; `lost`, `level`: of the evidence. `followed`: the waves that windows follow. `reason`: why the last
+    part ended."""
 
     stage: int
     start: Float[np.ndarray, " parameters"]
@@ -34,6 +35,7 @@ class Checkpoint(eqx.Module):
     history: tuple[dict[str, float], ...]
     reason: str
     progress: Progress | None
+    followed: Float[np.ndarray, "three maps nodes"] | None = None
 
 
 def fingerprint(problem: Problem, data: MappingData, settings: dict[str, Any]) -> str:
@@ -52,6 +54,8 @@ def write_checkpoint(path: str | Path, key: str, checkpoint: Checkpoint) -> None
     """Writes the checkpoint atomically."""
     arrays = {name: getattr(checkpoint, name) for name in ("start", "white", "mesh_error")}
     state = {name: getattr(checkpoint, name) for name in ("stage", "lost", "level", "reason", "history")}
+    if checkpoint.followed is not None:
+        arrays["followed"] = checkpoint.followed
     now = checkpoint.progress
     if now is not None:
         state["progress"] = {"damping": now.damping, "history": now.history}
@@ -95,5 +99,6 @@ def read_checkpoint(path: str | Path, key: str) -> Checkpoint | None:
         mesh_error=arrays["mesh_error"],
         history=history,
         progress=progress,
+        followed=arrays.get("followed"),
         **state,
     )

@@ -8,9 +8,10 @@ from jaxtyping import Float
 from .._results import InputError
 from ..monodomain import Stimulus
 from ..twin import OFFSET_SD, place_unmeasured
-from .arrival_model import eikonal_model, tissue_indices
+from .arrival_model import eikonal_model
 from .evidence.arrival import log_noise
 from .laplace import Laplace
+from .log_speed import tissue_indices
 from .problem import Problem
 
 

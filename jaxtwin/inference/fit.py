@@ -139,7 +139,7 @@ def fit(
         save(state)
     now = state.assessment
     if now is None:  # the checkpoint is of a completed fit
-        now = objective(state.problem, state.placed, settings.names)(state.white)
+        now = objective(state.problem, state.placed, settings.names, settings.following)(state.white)
     rows = tuple(row | {"iteration": float(k)} for k, row in enumerate(state.history))
     return Fit(
         state.problem.prior.at(state.white), state.problem, data, state.placed, now.loss, now.captured,

@@ -15,6 +15,7 @@ from .identify import identifiability
 from .prior import Prior
 
 DENSE = 64  # parameters up to which the full curvature is computed
+UNCHANGED = 0.01  # rms relative change of the standard deviations by a product that corrects nothing
 NOT_BELOW = -0.9999  # a correction must leave part of the precision
 
 
@@ -89,14 +90,21 @@ class Laplace(eqx.Module):
         return Prior(self.theta, jnp.asarray(self.root(), flat.dtype))
 
 
-def krylov(product: Callable[[np.ndarray], np.ndarray], size: int, steps: int):
-    """Ritz values and vectors of a symmetric matrix in the Krylov space of `steps` products.
+def krylov(
+    product: Callable[[np.ndarray], np.ndarray],
+    size: int,
+    steps: int,
+    settled: Callable[[np.ndarray, np.ndarray], bool] = lambda values, vectors: False,
+):
+    """Ritz values and vectors of a symmetric matrix in the Krylov space of up to `steps` products; fewer if
+    they have `settled` before.
 
     One pass with full orthogonalisation: products are expensive here, and restarts would take several times
     as many. Ritz values never exceed the eigenvalues that they approximate, so the posterior is rather too
     wide.
     """
     rows, images = np.zeros((0, size)), []
+    values, vectors = np.zeros(0), np.zeros((size, 0))
     v = np.random.default_rng(0).standard_normal(size)
     for _ in range(steps):
         for _ in range(2):
@@ -107,9 +115,30 @@ def krylov(product: Callable[[np.ndarray], np.ndarray], size: int, steps: int):
         rows = np.concatenate([rows, v[None] / length])
         images.append(product(rows[-1]))
         v = images[-1]
-    projected = rows @ np.stack(images, axis=1)
-    values, vectors = np.linalg.eigh(0.5 * (projected + projected.T))
-    return values, rows.T @ vectors
+        projected = rows @ np.stack(images, axis=1)
+        values, inside = np.linalg.eigh(0.5 * (projected + projected.T))
+        vectors = rows.T @ inside
+        if settled(values, vectors):
+            break
+    return values, vectors
+
+
+class Settled:
+    """Whether the posterior standard deviations of all parameters have stopped changing from one correction
+    of the precision, factor (I + V diag(values) V^T) factor^T, to the next."""
+
+    def __init__(self, factor: Float[np.ndarray, "numbers numbers"]):
+        self._root = solve_triangular(factor, np.eye(len(factor)), lower=True).T
+        self._sd = np.sqrt((self._root**2).sum(axis=1))
+        self._times = 0
+
+    def __call__(self, values: np.ndarray, vectors: np.ndarray) -> bool:
+        kept = np.maximum(values, NOT_BELOW)
+        moved = (self._root @ vectors) ** 2 @ (kept / (1.0 + kept))
+        sd = np.sqrt(np.maximum((self._root**2).sum(axis=1) - moved, 0.0))
+        change = np.sqrt(np.mean((sd / self._sd - 1.0) ** 2))
+        self._sd, self._times = sd, self._times + 1 if change < UNCHANGED else 0
+        return self._times > 1
 
 
 def laplace(
@@ -125,7 +154,8 @@ def laplace(
     With up to `rank` parameters, or 64 without `nearby`, the full curvature is computed; otherwise its
     projection on the Krylov space of `rank` products, which contains the leading directions. `nearby` is a
     cheap approximation of the curvature as a matrix: it is used first, and the products only find its error,
-    which has a much lower rank; with `rank` 0 it is not corrected.
+    which has a much lower rank. They end when two in a row have changed the standard deviations by less than
+    1 %; with `rank` 0 there are none.
     """
     flat, back = ravel_pytree(white)
 
@@ -147,7 +177,7 @@ def laplace(
             at = solve_triangular(factor, v, lower=True, trans=1)
             return solve_triangular(factor, at + product(at), lower=True) - v
 
-        wrong, where = krylov(remainder, flat.size, rank)
+        wrong, where = krylov(remainder, flat.size, rank, Settled(factor))
         corrected = factor @ where
         precision = factor @ factor.T + (corrected * np.maximum(wrong, NOT_BELOW)) @ corrected.T
         gain, directions = np.linalg.eigh(precision)

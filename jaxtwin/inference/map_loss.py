@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..monodomain import ForwardMode
+from ..monodomain import ForwardMode, Window
 from ..twin import PlacedMap, Solved, Theta
 from .evidence.arrival import log_noise
 from .problem import Problem, zeros
@@ -21,11 +21,11 @@ def prior_term(white: Theta, problem: Problem):
     return jax.value_and_grad(problem.prior.energy)(white)
 
 
-def simulated(theta: Theta, problem: Problem, placed: PlacedMap):
+def simulated(theta: Theta, problem: Problem, placed: PlacedMap, window: Window | None = None):
     """One simulated beat, and the record of each evidence."""
     twin = problem.twin
     wanted = [one.recorder(twin, placed) for one in problem.evidence]
-    solved = twin.solve(theta, placed.beat, tuple(r for r in wanted if r is not None))
+    solved = twin.solve(theta, placed.beat, tuple(r for r in wanted if r is not None), window)
     left = iter(solved.records)
     records = tuple(None if r is None else next(left) for r in wanted)
     return solved, records
@@ -55,25 +55,42 @@ def summed(theta: Theta, problem: Problem, placed: PlacedMap, solved: Solved, re
     return total, hit.sum(), square
 
 
-@eqx.filter_jit
-def value_and_gradient(white: Theta, problem: Problem, placed: PlacedMap):
-    """((loss, (captured, sum of squares, activation)), gradient) of one simulated beat."""
+def value_and_gradient(white: Theta, problem: Problem, placed: PlacedMap, window: Window | None = None):
+    """((loss, (captured, sum of squares, activation)), gradient) of one simulated beat, solved on all nodes
+    if its front leaves the window."""
+    escaped, found = _value_and_gradient(white, problem, placed, window)
+    return _value_and_gradient(white, problem, placed, None)[1] if escaped else found
 
+
+@eqx.filter_jit
+def _value_and_gradient(white: Theta, problem: Problem, placed: PlacedMap, window: Window | None):
     def of(white: Theta):
         theta = problem.prior.at(white)
-        solved, records = simulated(theta, problem, placed)
+        solved, records = simulated(theta, problem, placed, window)
         value, captured, square = summed(theta, problem, placed, solved, records)
-        return value, (captured, square, jax.lax.stop_gradient(solved.activation))
+        return value, (solved.escaped, captured, square, jax.lax.stop_gradient(solved.activation))
 
-    return jax.value_and_grad(of, has_aux=True)(white)
+    (value, (escaped, *rest)), gradient = jax.value_and_grad(of, has_aux=True)(white)
+    return escaped, ((value, tuple(rest)), gradient)
+
+
+def value(white: Theta, problem: Problem, placed: PlacedMap, window: Window | None = None):
+    """(activation, (loss, captured, sum of squares)) of one simulated beat, without a gradient; on all nodes
+    if its front leaves the window."""
+    escaped, found = _value(white, problem, placed, window)
+    return _value(white, problem, placed, None)[1] if escaped else found
 
 
 @eqx.filter_jit
-def value(white: Theta, problem: Problem, placed: PlacedMap):
-    """(activation, (loss, captured, sum of squares)) of one simulated beat, without a gradient."""
+def _value(white: Theta, problem: Problem, placed: PlacedMap, window: Window | None):
     theta = problem.prior.at(white)
-    solved, records = simulated(theta, problem, placed)
-    return solved.activation, summed(theta, problem, placed, solved, records)
+    solved, records = simulated(theta, problem, placed, window)
+    return solved.escaped, (solved.activation, summed(theta, problem, placed, solved, records))
+
+
+def stays(white: Theta, problem: Problem, placed: PlacedMap, window: Window) -> bool:
+    """Whether the front of a simulated beat stays in its window."""
+    return not bool(_value(white, problem, placed, window)[0])
 
 
 @eqx.filter_jit
@@ -101,13 +118,15 @@ def nuisance_information(theta: Theta, problem: Problem, found: tuple) -> Theta:
 
 
 @eqx.filter_jit
-def curvature_product(v: Theta, white: Theta, problem: Problem, placed: PlacedMap) -> Theta:
+def curvature_product(
+    v: Theta, white: Theta, problem: Problem, placed: PlacedMap, window: Window | None = None
+) -> Theta:
     """J^T W J v of one map, with the exact Jacobian of its simulation."""
     forward = problem.with_twin(eqx.tree_at(lambda t: t.adjoint, problem.twin, ForwardMode()))
 
     def values(white: Theta, problem: Problem):
         theta = problem.prior.at(white)
-        solved, records = simulated(theta, problem, placed)
+        solved, records = simulated(theta, problem, placed, window)
         return predicted(theta, problem, placed, placed.arrival(solved.activation), records)
 
     there, along = jax.jvp(lambda w: values(w, forward), (white,), (v,))

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from ..twin import PlacedMap, Theta, Wave, of_each, with_errors_of
 from .arrival_model import AbstractArrivalModel, Linearised, curvature, nearby, simulated_model
 from .evidence.arrival import log_noise
+from .following import Following
 from .map_loss import prior_term, value, value_and_gradient
 from .optimise import Assessment, Model
 from .problem import Problem, zeros
@@ -20,21 +21,29 @@ MOST_LOST = 0.5  # fraction of the points: otherwise the fit can explain the who
 
 
 def objective(
-    problem: Problem, placed: tuple[PlacedMap, ...], names: tuple[str, ...] = ()
+    problem: Problem,
+    placed: tuple[PlacedMap, ...],
+    names: tuple[str, ...] = (),
+    following: Following | None = None,
 ) -> Callable[[Theta], Assessment]:
     """The objective of white parameters by simulation: negative log posterior per information volume, its
     gradient, and captured points.
 
-    `names`: of the maps, for the error message of a failed simulation.
+    `names`: of the maps, for the error message of a failed simulation. `following`: the windows of their
+    waves.
     """
+    following = following or Following()
 
     def assess(white: Theta) -> Assessment:
         loss, gradient = prior_term(white, problem)
-        found = of_each(lambda one: value_and_gradient(white, problem, one), placed)
+        stepped, windows = problem.stepped_for(white), following.windows(problem, placed, white)
+        each = list(zip(placed, windows, strict=True))
+        found = of_each(lambda one: value_and_gradient(white, stepped, *one), each)
         for (more, _), slope in found:
             loss, gradient = loss + more, jax.tree.map(jnp.add, gradient, slope)
         parts = [(captured, square) for (_, (captured, square, _)), _ in found]
         activation = tuple(aux[2] for (_, aux), _ in found)
+        following.saw(activation)
         losses = [more for (more, _), _ in found]
         return per_volume(
             problem, placed, white, _assessment(loss, gradient, parts, activation, losses, names)
@@ -44,10 +53,18 @@ def objective(
 
 
 def simulated_assessment(
-    problem: Problem, placed: tuple[PlacedMap, ...], white: Theta, names: tuple[str, ...] = ()
+    problem: Problem,
+    placed: tuple[PlacedMap, ...],
+    white: Theta,
+    names: tuple[str, ...] = (),
+    following: Following | None = None,
 ) -> Assessment:
     """The loss alone, without the information volume; the gradient is zero. Much cheaper than `objective`."""
-    found = of_each(lambda one: value(white, problem, one), placed)
+    following = following or Following()
+    stepped, windows = problem.stepped_for(white), following.windows(problem, placed, white)
+    each = list(zip(placed, windows, strict=True))
+    found = of_each(lambda one: value(white, stepped, *one), each)
+    following.saw(tuple(lat for lat, _ in found))
     losses = [more for _, (more, _, _) in found]
     parts = [(captured, square) for _, (_, captured, square) in found]
     loss = prior_term(white, problem)[0] + sum(losses)
@@ -87,8 +104,8 @@ def per_volume(
 
 
 def simulated_models(problem: Problem, white: Theta, placed, activation) -> tuple[AbstractArrivalModel, ...]:
-    each = zip(placed, activation, strict=True)
-    return tuple(simulated_model(problem, white, one, lat) for one, lat in each)
+    each = list(zip(placed, activation, strict=True))
+    return tuple(of_each(lambda one: simulated_model(problem, white, *one), each))
 
 
 def along_models(problem: Problem, placed: tuple[PlacedMap, ...]) -> Callable[[Theta, Assessment], Model]:

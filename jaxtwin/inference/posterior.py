@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..twin import PlacedMap, Theta, Wave
+from ..twin import PlacedMap, Theta, Wave, of_each
 from .arrival_model import curvature
 from .fit import Fit
+from .following import windows_at
 from .laplace import Laplace, laplace
 from .map_loss import curvature_product, residual
 from .objective import simulated_models, weighed
-from .problem import Problem, zeros
+from .problem import Problem
 
 
 def posterior(fit: Fit, *, rank: int = 20, waves: Sequence[Wave] | None = None) -> Laplace:
@@ -21,8 +22,9 @@ def posterior(fit: Fit, *, rank: int = 20, waves: Sequence[Wave] | None = None) 
 
     **Arguments:**
 
-    - `rank`: number of products with the exact curvature, which correct the curvature along rays; each takes
-      a forward-mode and a reverse-mode derivative of every beat. 0 uses the curvature along rays only.
+    - `rank`: maximum number of products with the exact curvature, which correct the curvature along rays
+      until the standard deviations no longer change; each takes a forward-mode and a reverse-mode derivative
+      of every beat. 0 uses the curvature along rays only.
     - `waves`: `found.waves()`, if already computed.
 
     **Returns:** a `Laplace`, the input of `predict`, `spread` and `design_next`.
@@ -41,11 +43,12 @@ def posterior(fit: Fit, *, rank: int = 20, waves: Sequence[Wave] | None = None) 
     problem, placed = weighed(problem, fit.placed, white, models, waves)
     placed = _sandwiched(problem, placed, white, activation)
 
+    stepped = problem.stepped_for(white)
+    each = list(zip(placed, windows_at(stepped, placed, white, activation), strict=True))
+
     def product(v: Theta) -> Theta:
-        total = zeros(white)
-        for one in placed:
-            total = jax.tree.map(jnp.add, total, curvature_product(v, white, problem, one))
-        return total
+        found = of_each(lambda one: curvature_product(v, white, stepped, *one), each)
+        return jax.tree.map(lambda *each: sum(each[1:], each[0]), *found)
 
     return laplace(problem.prior, white, product, rank, curvature(problem, white, placed, models))
 

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from ..monodomain import Stimulus, rays
 from ..twin import Theta, Twin, Wave, offset_ms
-from .arrival_model import log_speed, tissue_part
 from .laplace import Laplace
+from .log_speed import log_speed, tissue_part
 
 
 def predict(

@@ -66,3 +66,9 @@ class Prior(eqx.Module):
     ) -> Float[np.ndarray, "rows parameters"]:
         """Derivatives with respect to z, from rows of derivatives with respect to theta."""
         return derivative if self.root is None else derivative @ np.asarray(self.root, np.float64)
+
+    def to_theta(
+        self, derivative: Float[np.ndarray, "rows parameters"]
+    ) -> Float[np.ndarray, "rows parameters"]:
+        """The transpose of `from_theta`."""
+        return derivative if self.root is None else derivative @ np.asarray(self.root, np.float64).T

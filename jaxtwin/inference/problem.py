@@ -41,6 +41,11 @@ class Problem(eqx.Module):
         evidence = (self.arrival.counted(lost, level, self.dtype), *self.evidence[1:])
         return eqx.tree_at(lambda p: p.evidence, self, evidence)
 
+    def stepped_for(self, white: Theta) -> "Problem":
+        """The problem whose twin takes no more stages in a step than required there, see
+        `Twin.stepped_for`."""
+        return self.with_twin(self.twin.stepped_for(self.prior.at(white)))
+
     def with_twin(self, twin: Twin) -> "Problem":
         """The problem with another twin of the same parameters."""
         return eqx.tree_at(lambda p: p.twin, self, twin)

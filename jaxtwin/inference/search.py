@@ -1,7 +1,7 @@
 """The optimisation of a fit: eikonal waves first, then the simulation itself."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import equinox as eqx
@@ -12,9 +12,10 @@ from jax.flatten_util import ravel_pytree
 
 from .._results import SolveError
 from ..mapping import MappingData
-from ..twin import PlacedMap, Theta, simulated_waves
+from ..twin import PlacedMap, Theta, of_each, simulated_waves
 from .arrival_model import eikonal_model, nearby
 from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
+from .following import Following
 from .objective import along_models, objective, per_volume, simulated_assessment, weighed
 from .optimise import Assessment, Optimum, Progress, history_row, lbfgs, trust_region
 from .problem import Problem
@@ -29,7 +30,7 @@ Report = Callable[[int, Assessment], Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of the search. See `fit`."""
+    """Settings of the search, see `fit`, and the windows that follow its waves."""
 
     iterations: int
     tolerance: float
@@ -37,6 +38,7 @@ class Settings:
     rounds: int
     names: tuple[str, ...]
     report: Report
+    following: Following = field(default_factory=Following)
 
 
 class State(eqx.Module):
@@ -92,6 +94,9 @@ def begin_search(problem: Problem, placed, white: Theta, settings: Settings, dat
     key = fingerprint(problem, data, told)
     saved = read_checkpoint(path, key)
     state = _fresh(problem, placed, white) if saved is None else _restored(problem, placed, white, saved)
+    following = settings.following
+    if saved is not None and saved.followed is not None:
+        following.resume(saved.followed, saved.progress is not None)
 
     def save(state: State, progress: Progress | None = None) -> None:
         errors = [one.mesh_error for one in state.placed if one.mesh_error is not None]
@@ -101,7 +106,7 @@ def begin_search(problem: Problem, placed, white: Theta, settings: Settings, dat
         arrival = state.problem.arrival
         now = Checkpoint(
             state.stage, start, white, np.asarray(errors, np.float64), float(arrival.lost),
-            float(arrival.level), state.history, state.reason, progress,
+            float(arrival.level), state.history, state.reason, progress, following.arrays(len(state.placed)),
         )  # fmt: skip
         write_checkpoint(path, key, now)
 
@@ -128,8 +133,8 @@ def _eikonal_fit(problem: Problem, placed, white: Theta, added: list) -> Optimum
     """The fit of eikonal waves, with `added` ms at the points of each map."""
 
     def assess(white: Theta) -> Assessment:
-        each = zip(placed, added, strict=True)
-        models = tuple(eikonal_model(problem, white, one, more) for one, more in each)
+        each = list(zip(placed, added, strict=True))
+        models = tuple(of_each(lambda one: eikonal_model(problem, white, *one), each))
         loss, gradient = nearby(white, problem, models, placed)
         reached = sum(int(model.reached.sum()) for model in models)
         return per_volume(problem, placed, white, Assessment(float(loss), gradient, reached, 0.0), models)
@@ -150,12 +155,12 @@ def eikonal_round(state: State, settings: Settings) -> State:
         # far from the true border, a sharp scar border has no derivative
         soft = twin.tissue_map.softened(SOFT[state.stage])
         problem = problem.with_twin(eqx.tree_at(lambda t: t.tissue_map, twin, soft))
-    now = simulated_assessment(problem, state.placed, white, settings.names)
+    now = simulated_assessment(problem, state.placed, white, settings.names, settings.following)
     if now.failure and not state.stage:
         raise SolveError(now.failure)
     if now.failure:  # the gradient steps then begin where the fit began
         return replace(state, stage=settings.rounds)
-    models = tuple(eikonal_model(problem, white, one) for one in state.placed)
+    models = tuple(of_each(lambda one: eikonal_model(problem, white, one), state.placed))
     now = per_volume(problem, state.placed, white, now, models)
     settings.report(len(state.history), now)
     added = [
@@ -193,7 +198,7 @@ def descend(state: State, settings: Settings, save) -> State:
     def report(iteration: int, now: Assessment) -> None:
         settings.report(len(before) + iteration, now)
 
-    assess = objective(state.problem, state.placed, settings.names)
+    assess = objective(state.problem, state.placed, settings.names, settings.following)
     if settings.optimiser == "lbfgs":
         found = lbfgs(assess, state.white, iterations=until, report=report)
     else:
@@ -214,7 +219,7 @@ def _reweighed(state: State, settings: Settings) -> State:
     """The state with weights at the start of the search: the better of the eikonal fit and the start."""
 
     def assessed(white: Theta) -> Assessment:
-        now = simulated_assessment(state.problem, state.placed, white, settings.names)
+        now = simulated_assessment(state.problem, state.placed, white, settings.names, settings.following)
         return per_volume(state.problem, state.placed, white, now)
 
     white, now = state.white, assessed(state.white)

@@ -9,23 +9,14 @@ Laplace approximation of the evidence adds to the density: it penalises paramete
 
 from collections.abc import Sequence
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse as sp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from scipy.linalg import cho_factor, cho_solve
 
-from ..twin import PlacedMap, Theta, Twin
-from .arrival_model import (
-    AbstractArrivalModel,
-    Linearised,
-    RayArrival,
-    linearised,
-    tissue_indices,
-    tissue_part,
-)
+from ..twin import PlacedMap, Theta
+from .arrival_model import AbstractArrivalModel, Linearised, RayArrival, linearised
+from .log_speed import bent
 from .problem import Problem, zeros
 
 
@@ -50,57 +41,33 @@ def log_volume(
     arrival = problem.arrival
     at_level = theta | {"evidence": theta["evidence"] | {arrival.name: {"noise": jnp.asarray(arrival.level)}}}
     flat, back = ravel_pytree(theta)
-    indices, precision = tissue_indices(theta), np.eye(flat.size)
-    faster = [model.speed_slope(theta, twin) for model in rays]
-    known, weights = [], []
-    for model, one, steep in zip(rays, placed, faster, strict=True):
+    precision = np.eye(flat.size)
+    steeps, known, weighted = [], [], []
+    for model, one in zip(rays, placed, strict=True):
+        steep = model.steep(theta, twin)
         found = linearised(white, problem, model, one, model.slope(white, problem, steep))
         told, _ = arrival.information(at_level, one, found.values[0])
-        weight = np.asarray(told, np.float64)[:, None]
         slope = found.slopes[0]
         assert slope is not None
-        precision += slope.T @ (weight * slope)
+        weighted.append(np.asarray(told, np.float64)[:, None] * slope)
+        precision += slope.T @ weighted[-1]
+        steeps.append(steep)
         known.append(found)
-        weights.append(weight)
-    # (I + J^T W J)^-1 from the coordinates of the prior to those of the tissue in theta
-    inverse, gradient = problem.prior.from_theta(np.eye(flat.size)).T, np.zeros(flat.size)
-    inverse = np.linalg.solve(precision, inverse[:, indices])
-    total = np.zeros((twin.space.nodes, len(indices)))
-    for model, steep, weight, found in zip(rays, faster, weights, known, strict=True):
-        pulled = -(model.matrix(twin.space.nodes).T @ (weight * (found.slopes[0] @ inverse)))
-        # slower tissue has longer delays, and so a steeper derivative
-        gradient[indices] -= steep @ np.einsum("kn,nk->n", steep, pulled)
-        total += 0.5 * (_corners(twin, model).T @ pulled)
-    # how the log speed at a node changes with theta itself changes with theta
-    real = flat.dtype
-    places = jax.tree.map(
-        lambda place: np.asarray(place, int),
-        ravel_pytree(tissue_part(theta))[1](jnp.arange(len(indices), dtype=real)),
-    )["tissue"]
-    of_fields = {
-        name: jnp.asarray(np.einsum("nk,nk->n", total[:, places[name]], np.asarray(basis)), real)
-        for name, basis in twin.tissue_map.bases.items()
-    }
-    made = back(jnp.asarray(gradient, real))
-    bent = zeros(theta) | {"tissue": _second(theta["tissue"], twin, of_fields)}
-    slope = problem.prior.pull(jax.tree.map(jnp.add, made, bent))
-    return 0.5 * float(np.linalg.slogdet(precision)[1]), slope, tuple(known)
-
-
-def _corners(twin: Twin, model: RayArrival) -> sp.csr_array:
-    """From nodes to the cells through which the front reached each, as a mean of the corners."""
-    corners = np.asarray(twin.mesh.cells)[np.asarray(model.cell)]
-    count, each = corners.shape
-    ends = np.arange(count + 1) * each
-    return sp.csr_array((np.full(corners.size, 1.0 / each), corners.ravel(), ends), shape=(count, count))
-
-
-@eqx.filter_jit
-def _second(of_tissue: Theta, twin: Twin, weights: dict[str, Float[Array, " nodes"]]) -> Theta:
-    """d/dtheta of sum_n w_n d(log D_n)/d(fields), the `weights` those of the fields at each node."""
-
-    def steep(some: Theta):
-        fields = twin.tissue_map.fields(some)
-        return jnp.sum(jax.jvp(twin.tissue_map.log_diffusivity, (fields,), (weights,))[1])
-
-    return jax.grad(steep)(of_tissue)
+    factor = cho_factor(precision, lower=True)
+    gradient = np.zeros(flat.size)
+    for model, steep, slope in zip(rays, steeps, weighted, strict=True):
+        assert model.paths is not None
+        # of the volume with respect to J, then to theta: J holds the delays times the slope of the log speed
+        of_slope = problem.prior.to_theta(cho_solve(factor, slope.T).T)
+        slower, of_fields = np.zeros(twin.space.nodes), {}
+        for block, dots in model.paths.dots(steep, of_slope):
+            # slower tissue has longer delays, and so a steeper derivative
+            slower += (block.weights * dots).sum(axis=1)
+            if block.name is not None:
+                of_fields[block.name] = of_fields.get(block.name, 0.0) + dots
+        gradient += steep.transposed(slower, flat.size)
+        weights = {name: jnp.asarray(values, flat.dtype) for name, values in of_fields.items()}
+        more = zeros(theta) | {"tissue": bent(theta, twin, model.cell, model.direction, weights)}
+        gradient -= np.asarray(ravel_pytree(more)[0], np.float64)
+    slope = problem.prior.pull(back(jnp.asarray(gradient, flat.dtype)))
+    return float(np.log(np.diagonal(factor[0])).sum()), slope, tuple(known)

@@ -57,10 +57,10 @@ class AbstractTissueMap(eqx.Module):
 
     @abstractmethod
     def anisotropy(
-        self, theta: Coefficients
+        self, fields: dict[str, Float[Array, " nodes"]]
     ) -> tuple[Float[Array, " nodes"] | float, Float[Array, " nodes"] | None]:
-        """Stretch and shear as in `turned_tensor`. Without a shear (None) the fibres are those of the mesh,
-        and the stretch is half the logarithm of D along over D across them."""
+        """Stretch and shear as in `turned_tensor`, at the places of the fields. Without a shear (None) the
+        fibres are those of the mesh, and the stretch is half the logarithm of D along over D across them."""
 
     def softened(self, share: float) -> "AbstractTissueMap":
         """The same map with a softer scar border: at `share` 0 so soft that the absence of scar has a
@@ -161,14 +161,11 @@ class LogDiffusivity(AbstractTissueMap):
         log_d = float(np.log(self.reference)) + fields["diffusivity"]
         if "scar" in fields:
             log_d = log_d - self.scar_depth * self._share(fields["scar"])
-        stretch, shear = self._tensor(fields)
+        stretch, shear = self.anisotropy(fields)
         log_d = log_d + (stretch if shear is None else magnitude(stretch, shear)) - self._stretch()
         return soft_clip(log_d, float(np.log(self.floor)), float(np.log(self.ceiling)))
 
-    def anisotropy(self, theta: Coefficients):
-        return self._tensor(self.fields(theta))
-
-    def _tensor(self, fields: dict[str, Float[Array, " nodes"]]):
+    def anisotropy(self, fields: dict[str, Float[Array, " nodes"]]):
         stretch = self._stretch()
         if "ratio" in fields:
             stretch = stretch + 0.5 * fields["ratio"]

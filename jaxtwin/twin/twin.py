@@ -21,6 +21,7 @@ from ..monodomain import (
     Stimulus,
     Times,
     Tissue,
+    Window,
     diffusion_tensor,
     simulate,
     spectral_bound,
@@ -33,6 +34,8 @@ from .discretisation import MeshError
 from .parameters import CellParameters, Theta, offset_ms
 from .tissue_map import AbstractTissueMap
 from .wave import Wave
+
+LADDER = 1.5  # ratio of the spectral bounds for which steppers are made, so that few are compiled
 
 
 class Solved(eqx.Module):
@@ -50,6 +53,11 @@ class Solved(eqx.Module):
     def diverged(self) -> Bool[Array, ""]:
         """Whether the solve diverged and its times are invalid."""
         return self.result == Result.DIVERGED
+
+    @property
+    def escaped(self) -> Bool[Array, ""]:
+        """Whether a front left the travelling window and the times after that are invalid."""
+        return self.result == Result.ESCAPED
 
 
 class Twin(eqx.Module):
@@ -118,7 +126,7 @@ class Twin(eqx.Module):
         self.space = Space(mesh, mass_scaling=mass_scaling, consistent_mass=consistent_mass)
         real = self.space.mass.dtype
         self.fibres = jnp.asarray(mesh.fibres, real)
-        shear = tissue_map.anisotropy(tissue_map.mean())[1]
+        shear = tissue_map.anisotropy(tissue_map.fields(tissue_map.mean()))[1]
         self.across = None if shear is None else jnp.asarray(across_fibres(mesh), real)
         self.cells = CellParameters(cells, cell_sd)
         self.beats = tuple(b if isinstance(b, Beat) else beat(mesh, b, real) for b in beats)
@@ -150,18 +158,28 @@ class Twin(eqx.Module):
     def diffusivity(
         self, theta: Theta, cells: Int[Array, " some"] | None = None
     ) -> Float[Array, "some dim dim"]:
-        """The diffusion tensor at theta in all cells of the mesh or in some, mm2/ms.
+        """The diffusion tensor at theta in all cells of the mesh or in some, mm2/ms."""
+        corners = self.space.cells if cells is None else self.space.cells[cells]
+        return self.tensor(self.tissue_map.fields(theta["tissue"]), corners, cells)
 
-        The value of a cell is the mean over its nodes of the logarithm.
+    def tensor(
+        self,
+        fields: dict[str, Float[Array, " places"]],
+        corners: Int[Array, "some corners"],
+        cells: Int[Array, " some"] | None = None,
+    ) -> Float[Array, "some dim dim"]:
+        """The diffusion tensor of cells from the fields of the tissue map, mm2/ms. `corners`: where among the
+        fields the corners of each are. `cells`: all cells of the mesh if omitted.
+
+        The value of a cell is the mean over its corners of the logarithm.
         """
 
         def at_cells(values):
-            return self.space.to_cells(jnp.asarray(values), cells)
+            return values[corners].mean(axis=1)
 
-        of_tissue = theta["tissue"]
-        along = jnp.exp(at_cells(jnp.log(self.tissue_map.diffusivity(of_tissue))))
+        along = jnp.exp(at_cells(self.tissue_map.log_diffusivity(fields)))
         fibres = self.fibres if cells is None else self.fibres[cells]
-        stretch, shear = self.tissue_map.anisotropy(of_tissue)
+        stretch, shear = self.tissue_map.anisotropy(fields)
         if shear is None or self.across is None:
             stretch = stretch if isinstance(stretch, float) else at_cells(stretch)
             return diffusion_tensor(fibres, along, jnp.exp(2.0 * jnp.asarray(stretch, along.dtype)))
@@ -172,9 +190,24 @@ class Twin(eqx.Module):
         """The tissue at theta, with a stimulus."""
         return Tissue(self.space, self.cells(theta["cells"]), self.diffusivity(theta), stimulus)
 
-    def solve(self, theta: Theta, one: Beat, recorders: tuple[AbstractRecorder, ...] = ()) -> Solved:
-        """Simulates one beat at theta, with further `recorders`."""
-        return simulate_beat(self, self.tissue(theta, one.stimulus), one, recorders)
+    def stepped_for(self, theta: Theta) -> "Twin":
+        """This twin with no more stages in a step than the tissue at theta requires: a solve there is stable,
+        and costs less than with the number for the ceiling of the diffusivity. Not inside traced functions.
+        """
+        bound = LADDER ** np.ceil(np.log(float(_spectral_bound(self, theta))) / np.log(LADDER))
+        if not bound * self.times.dt < self.stepper.reach():
+            return self
+        return eqx.tree_at(lambda t: t.stepper, self, self.stepper.with_stages(float(bound), self.times.dt))
+
+    def solve(
+        self,
+        theta: Theta,
+        one: Beat,
+        recorders: tuple[AbstractRecorder, ...] = (),
+        window: Window | None = None,
+    ) -> Solved:
+        """Simulates one beat at theta, with further `recorders`, or within a travelling `window`."""
+        return simulate_beat(self, self.tissue(theta, one.stimulus), one, recorders, window)
 
     def beat(self, what: int | Stimulus | Beat) -> Beat:
         """The beat of a map by its index, or of an unmapped stimulus."""
@@ -226,18 +259,28 @@ class Twin(eqx.Module):
 
 
 @eqx.filter_jit
+def _spectral_bound(twin: Twin, theta: Theta) -> Float[Array, ""]:
+    return spectral_bound(twin.tissue(theta, twin.beats[0].stimulus))
+
+
+@eqx.filter_jit
 def solve(twin: Twin, theta: Theta, one: Beat) -> Float[Array, " nodes"]:
     """Activation times of `Twin.solve`, compiled."""
     return twin.solve(theta, one).activation
 
 
 def simulate_beat(
-    twin: Twin, tissue: Tissue, one: Beat, recorders: tuple[AbstractRecorder, ...] = ()
+    twin: Twin,
+    tissue: Tissue,
+    one: Beat,
+    recorders: tuple[AbstractRecorder, ...] = (),
+    window: Window | None = None,
 ) -> Solved:
     """Simulates one beat in a tissue with the time grid and stepper of a twin; see `Twin.solve`."""
     solution = simulate(
         tissue, twin.times, stepper=twin.stepper,
-        recorders=(ActivationTimes(after=one.onset), *recorders), adjoint=twin.adjoint, throw=False,
+        recorders=(ActivationTimes(after=one.onset), *recorders), adjoint=twin.adjoint, window=window,
+        throw=False,
     )  # fmt: skip
     activation, *records = solution.records
     return Solved(activation, tuple(records), solution.result)

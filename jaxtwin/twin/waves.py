@@ -15,7 +15,8 @@ def simulated_waves(
     """The waves of all maps at theta, with their discretisation error. `activation`: their activation times
     at the nodes, ms, if already computed."""
     each = [(k, activation[k] if activation else None) for k in range(len(twin.beats))]
-    return tuple(of_each(lambda one: twin.wave(theta, *one), each))
+    stepped = twin.stepped_for(theta)
+    return tuple(of_each(lambda one: stepped.wave(theta, *one), each))
 
 
 def diffusivity_error(twin: Twin, waves: tuple[Wave, ...]) -> Float[np.ndarray, " nodes"]:

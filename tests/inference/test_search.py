@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxtwin as jt
-from jaxtwin.inference import IdentifiabilityWarning
+from jaxtwin.inference import IdentifiabilityWarning, following
 from jaxtwin.inference.objective import objective
 from jaxtwin.inference.search import conducting
 from tests.inference.theta import placed_on, problem_of
@@ -71,9 +71,11 @@ class Killed(Exception):
     """As by kill -9, at a place of our choice."""
 
 
-@pytest.mark.parametrize("at", [2, 7])
-def test_a_killed_fit_goes_on_to_the_same_digits(problem, tmp_path, at):
-    """In a round of eikonal waves, and among the steps by gradients."""
+@pytest.mark.parametrize(("at", "small"), [(2, 4000), (7, 0)])
+def test_a_killed_fit_goes_on_to_the_same_digits(problem, tmp_path, monkeypatch, at, small):
+    """In a round of eikonal waves, and among the steps by gradients, there with windows."""
+    monkeypatch.setattr(following, "SMALL", small)
+    monkeypatch.setattr(following, "WORTH", 1.0)
     twin, data = problem
     settings = {"iterations": 4, "tolerance": 1e-3}
     whole = jt.fit(twin, data, **settings, checkpoint=tmp_path / "whole.h5")
@@ -144,3 +146,21 @@ def test_a_fit_starts_from_cells_that_conduct_a_premature_beat():
         fit = jt.fit(twin, data, iterations=10, eikonal_rounds=0)
     assert fit.captured == len(lat)
     assert fit.rmse_ms < 0.3
+
+
+def test_waves_in_windows_lead_to_the_same_fit(problem, monkeypatch):
+    """The loss within 0.01; most simulations in a window, none of whose fronts escapes unnoticed."""
+    twin, data = problem
+    whole = jt.fit(twin, data, iterations=4)
+    monkeypatch.setattr(following, "SMALL", 0)
+    monkeypatch.setattr(following, "WORTH", 1.0)
+    made = []
+    monkeypatch.setattr(
+        following,
+        "window_around",
+        lambda *a, around=following.window_around: made.append(around(*a)) or made[-1],
+    )
+    narrow = jt.fit(twin, data, iterations=4)
+    assert len(made) >= 4
+    assert narrow.loss == pytest.approx(whole.loss, abs=0.01)
+    assert distance(narrow.theta, whole.theta) < 0.02
