@@ -41,10 +41,6 @@ from ..view import quality_map, save_figure
 Say = Callable[[str], None]
 HELD_OUT = 0.2  # of the points of all maps, kept for validation
 FIT_POINTS = 1000  # at most, spread evenly: the time of a fit grows with their number
-LARGE, FEWER_DIRECTIONS = (
-    30_000,
-    10,
-)  # nodes of a heart, beyond which half of the exact curvature is corrected
 MODES = 300
 DISCREPANCY_MS = 3.0  # of real maps beside any model: fibres, thickness and rhythm are never known
 ANISOTROPY = 4.0  # conductivity along over across fibres, where there are fibres
@@ -140,12 +136,6 @@ def make_study_case(
     fit = FitCase(
         scar=len(data.names) > 1, modes=min(MODES, len(mesh.points) // 3), discrepancy_ms=DISCREPANCY_MS
     )
-    if len(mesh.points) > LARGE:
-        fit = replace(fit, uncertainty_directions=FEWER_DIRECTIONS)
-        say(
-            f"With {len(mesh.points)} nodes the case corrects the posterior in {FEWER_DIRECTIONS} directions "
-            f"instead of {FitCase().uncertainty_directions}: [fit] uncertainty_directions in case.toml."
-        )
     if points - held_out > FIT_POINTS:
         fit_points = FIT_POINTS
         say(

@@ -182,7 +182,9 @@ class FitCase:
     iterations: int = setting(20, "steps by gradients, at most, after those of eikonal waves", least=1)
     tolerance: float = setting(0.05, "fall of the loss that is left when to stop (trust_region)", above=0.0)
     uncertainty_directions: int = setting(
-        20, "products with the exact curvature, to correct that along rays; 0: not corrected", least=0
+        20,
+        "products with the exact curvature, at most, to correct that along rays; 0: not corrected",
+        least=0,
     )
     next_sites: int = setting(0, "pacing sites to propose for the next maps, the best first", least=0)
     gradient_memory_GB: float = setting(4.0, "bound on the memory of all gradients at once", above=0.0)

@@ -191,7 +191,8 @@ def _along(problem: Problem, white: Theta, placed: PlacedMap, activation, paths:
     around = around[np.isfinite(np.asarray(activation)[around])]
     departure = np.zeros(twin.space.nodes)
     departure[around] = 1.0 / max(len(around), 1)
-    entries, columns, row = _in_pieces(paths.pull(sp.vstack([at, sp.csr_array(departure[None])], "csr")))
+    rows = sp.csr_array(sp.vstack([at, sp.csr_array(departure[None])]))
+    entries, columns, row = _in_pieces(paths.pull(rows))
     cell, direction = jnp.asarray(paths.cell), jnp.asarray(paths.slope, problem.dtype)
     speed = _log_speed(problem.prior.at(white), twin, cell, direction)
     return RayArrival(
