@@ -34,10 +34,13 @@ class Claim:
     unit: str = ""
     headline: bool = False
 
-    def value(self, result: dict[str, Any]) -> float:
-        """The figure in the result of the command."""
+    def value(self, result: dict[str, Any]) -> float | None:
+        """The figure in the result of the command; None where it is absent, as that of a peer that is not
+        installed."""
         here: Any = result
         for key in self.figure.split("."):
+            if key not in here:
+                return None
             here = here[key]
         return float(here)
 
@@ -95,7 +98,7 @@ def run(group: str | None, save: bool, only: str = "") -> int:
     rows = []
     for claim in chosen:
         result = results.get(claim.command, {"failed": "not run"})
-        value = None if "failed" in result else claim.value(result)
+        value = claim.value(result)
         met = value is not None and claim.met(value)
         shown = "not measured" if value is None else f"{value:.4g} {claim.unit}".strip()
         table.add_row(claim.text, shown, f"{claim.bound} {claim.unit}".strip(), "yes" if met else "NO")
