@@ -141,7 +141,7 @@ class Prepared:
 
     @cached_property
     def beats(self) -> tuple[Stimulus, ...]:
-        """The stimulus of each beat, the pulse with the latest onset last. Sources from a map come from the
+        """The pulses of each beat, that with the last onset at the end. Sources from a map come from the
         points to fit."""
         return tuple(
             source(beat, self.heart, self.train, k, self.speed)
@@ -158,7 +158,7 @@ class Prepared:
 
     @cached_property
     def times(self) -> Times:
-        """The time grid of all beats of a simulation, until 500 ms after the last onset or `end_ms`."""
+        """The grid in time of a simulation, from rest until the tissue has repolarised; for all beats."""
         of_map = [beat.of_map for beat in self.case.beats]
         start = min(self._first_ms() if each else 0.0 for each in of_map)
         last = max(float(np.max(beat.onset)) for beat in self.beats)
@@ -172,7 +172,7 @@ class Prepared:
         return Times(stop, self.case.time.step_ms, start)
 
     def tissue(self, beat: int = 0) -> Tissue:
-        """The tissue of a simulation, with the uniform D of the case and the pulses of a beat."""
+        """The tissue of a simulation, with the pulses of a beat: uniform along the fibres."""
         along = jnp.asarray(self.diffusivity, self.space.mass.dtype)
         tensor = diffusion_tensor(self.heart.mesh.fibres, along, self.case.tissue.anisotropy_ratio)
         return Tissue(self.space, self.cells, tensor, self.beats[beat])
@@ -319,7 +319,7 @@ class Prepared:
         return [*self.heart.sources, *maps, *vertices]
 
     def resolved(self, times: Times) -> Case:
-        """The case with the cell parameters filled in, and `times.stop` as its end."""
+        """The case with what was worked out filled in."""
         return dataclasses.replace(
             self.case,
             cells=dataclasses.replace(self.case.cells, parameters=_parameters(self.cells)),

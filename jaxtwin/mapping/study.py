@@ -30,8 +30,7 @@ class Points:
     - `woi_ms`: (points, 2), window of interest, from and to, in the time reference of the LATs.
     - `reference_ms`: the reference annotation in the time of the waveform, whose first sample is at 0 ms; the
       activation is at `reference_ms + lat_ms`.
-    - `bipolar_mv`, `unipolar_mv` (peak to peak), `impedance_ohm`, `force_g`; `sigma_ms`: standard deviation
-      of the LAT.
+    - `bipolar_mv`, `unipolar_mv` (peak to peak), `impedance_ohm`, `force_g`, `sigma_ms`.
     - `ids`: number or name of a point in the system. `tags`: labels by the operator, separated by "; ".
     - `unipolar_channel`, `bipolar_channel`, `reference_channel`: names of its channels.
     - `more`: further numbers of a point, by name.
