@@ -10,8 +10,8 @@ from jaxtyping import Array, Bool, Int
 
 from .layout import Layout
 
-ROUND = 64  # nodes; widths are multiples of it, and
-SPARE = 0.05  # more than needed, so that similar sets share compiled programs
+ROUND = 64  # widths are multiples of this number of nodes
+SPARE = 0.05  # widths exceed what is needed by this fraction, so that similar sets share compiled programs
 
 
 class Restriction(eqx.Module):
@@ -36,8 +36,8 @@ class Restriction(eqx.Module):
 def restrict(
     layout: Layout, sets: list[Bool[np.ndarray, " nodes"]], least: tuple[int, ...] = ()
 ) -> Restriction:
-    """Restricts a layout to `sets` of nodes, as masks. `least`: the `widths` of another restriction; with
-    those as lower bounds the two may have the same shape."""
+    """Restricts a layout to `sets` of nodes, given as masks. `least`: the `widths` of another restriction, as
+    lower bounds: where they suffice, both have the same shape."""
     runs = [(run, np.asarray(piece.neighbours), np.asarray(piece.edges)) for run, piece in layout.runs()]
     owned = [piece.owned for piece in layout.slices]
     chosen = [[run.start + np.flatnonzero(mask[run]) for run, _, _ in runs] for mask in sets]
@@ -64,7 +64,7 @@ def restrict(
 
 
 def _rounded(count: int, least: int) -> int:
-    """`least` where that suffices, otherwise at least `count`."""
+    """`least` if it suffices, otherwise more than `count`."""
     step = max(ROUND, 1 << max(count.bit_length() - 4, 0))
     return least if count <= least else max(-(-int((1.0 + SPARE) * count) // step), 1) * step
 

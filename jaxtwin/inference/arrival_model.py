@@ -44,7 +44,7 @@ class AbstractArrivalModel(eqx.Module):
         """Derivative of the arrival times with respect to theta."""
 
     def traced(self) -> "AbstractArrivalModel":
-        """The part that compiled programs need."""
+        """This model without what compiled programs do not need."""
         return self
 
 
@@ -93,8 +93,8 @@ class Paths(eqx.Module):
     def dots(
         self, steep: SpeedSlope, weights: Float[np.ndarray, "points parameters"]
     ) -> list[tuple[Block, Float[np.ndarray, "nodes corners"]]]:
-        """For each block of parameters the products of `weights` of the arrival, with which the delays at a
-        node enter it, and of the bases at its corners."""
+        """For each block of parameters, the scalar products of the rows of the bases at the corners of each
+        node with what the delay there contributes to the arrivals, weighted by `weights`."""
         points, departure = self.points.T.astype(steep.dtype).tocsr(), self.departure.astype(steep.dtype)
 
         def one(block: Block):

@@ -17,9 +17,9 @@ SLACK = 2.0  # ms by which a predicted arrival may be wrong, or move before the 
 class Following:
     """The windows of all maps of a fit.
 
-    The predicted arrival at new parameters is that of the last simulation of the map, plus the change of its
-    eikonal wave since. Before the first simulation, and for beats of several pulses or evidence with a record
-    of its own, there is no window.
+    The predicted arrival at new parameters is that of the last simulation of the map plus the change of its
+    eikonal wave since then. There is no window before the first simulation, for beats of several pulses, and
+    for evidence with a recorder of its own.
     """
 
     def __init__(self):
@@ -30,7 +30,7 @@ class Following:
         self._resumed = False
 
     def windows(self, problem: Problem, placed: tuple[PlacedMap, ...], white: Theta) -> list[Window | None]:
-        """The window of each map at these parameters, None for a solve of all nodes."""
+        """The window of each map at these parameters; None where all nodes are to be stepped."""
         if not all(may_travel(problem, one) for one in placed):
             return [None for _ in placed]
         theta = problem.prior.at(white)
@@ -48,14 +48,14 @@ class Following:
                 self._seen[k] = lat, eikonal_now
 
     def arrays(self, maps: int) -> Float[np.ndarray, "three maps nodes"] | None:
-        """What `resume` needs; None before all maps have a window."""
+        """The state for `resume`; None until all maps have a window."""
         if not all(k in self._seen and k in self._made for k in range(maps)):
             return None
         return np.stack([[*self._seen[k], self._made[k]] for k in range(maps)], axis=1)
 
     def resume(self, arrays: Float[np.ndarray, "three maps nodes"], at_seen: bool) -> None:
-        """Goes on from another session. `at_seen`: the next evaluation repeats the last one, so it takes the
-        same windows: an interrupted fit then ends with the same digits."""
+        """Restores a saved state. `at_seen`: the next evaluation repeats the last one, and so uses the same
+        windows; a resumed fit then ends with the same digits as an uninterrupted one."""
         for k, (lat, wave, made) in enumerate(zip(*arrays, strict=True)):
             self._seen[k], self._made[k] = (lat, wave), made
         self._resumed = at_seen
@@ -81,14 +81,13 @@ def _near(made: np.ndarray, expected: np.ndarray) -> bool:
 
 
 def may_travel(problem: Problem, placed: PlacedMap) -> bool:
-    """Whether a travelling window can save steps of a map: one pulse on a mesh of many nodes, of which only
-    arrival times are used."""
+    """Whether a window can save work: one pulse, many nodes, and evidence from arrival times only."""
     alone = placed.beat.stimulus.pulses == 1 and problem.twin.space.nodes >= SMALL
     return alone and all(one.recorder(problem.twin, placed) is None for one in problem.evidence)
 
 
 def window_around(twin: Twin, arrival: np.ndarray, like: Window | None = None) -> Window:
-    """The window of a twin around a predicted arrival, with some slack."""
+    """The window of a twin around a predicted arrival, with some slack; `like`: see `travelling_window`."""
     return travelling_window(
         twin.space.layout, arrival, twin.times, behind=BEHIND + SLACK, ahead=AHEAD + SLACK, like=like
     )
@@ -107,7 +106,7 @@ def windows_at(
     white: Theta,
     activation: tuple[Float[Array, " nodes"], ...],
 ) -> list[Window | None]:
-    """The window of each map at parameters at which its activation is known; None where its front would leave
+    """The window of each map around a known activation at these parameters; None where the front would leave
     it."""
 
     def around(pair) -> Window | None:

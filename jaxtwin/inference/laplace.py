@@ -124,8 +124,8 @@ def krylov(
 
 
 class Settled:
-    """Whether the posterior standard deviations of all parameters have stopped changing from one correction
-    of the precision, factor (I + V diag(values) V^T) factor^T, to the next."""
+    """Whether the posterior standard deviations have stopped changing from one correction to the next, for a
+    precision of factor (I + V diag(values) V^T) factor^T."""
 
     def __init__(self, factor: Float[np.ndarray, "numbers numbers"]):
         self._root = solve_triangular(factor, np.eye(len(factor)), lower=True).T
@@ -154,7 +154,7 @@ def laplace(
     With up to `rank` parameters, or 64 without `nearby`, the full curvature is computed; otherwise its
     projection on the Krylov space of `rank` products, which contains the leading directions. `nearby` is a
     cheap approximation of the curvature as a matrix: it is used first, and the products only find its error,
-    which has a much lower rank. They end when two in a row have changed the standard deviations by less than
+    which has a much lower rank. They stop once two in a row have changed the standard deviations by less than
     1 %; with `rank` 0 there are none.
     """
     flat, back = ravel_pytree(white)

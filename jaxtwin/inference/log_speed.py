@@ -25,14 +25,14 @@ def tissue_part(theta: Theta) -> Theta:
 
 
 def tissue_places(theta: Theta) -> Theta:
-    """Where in the flattened parameters those of tissue and cells are."""
+    """The indices of each parameter of tissue and cells in the flattened theta."""
     flat, back = ravel_pytree(theta)
     numbered = tissue_part(back(jnp.arange(flat.size, dtype=flat.dtype)))
     return jax.tree.map(lambda place: np.asarray(place, int), numbered)
 
 
 def tissue_indices(theta: Theta) -> Int[np.ndarray, " some"]:
-    """The same as one array."""
+    """The indices of all parameters of tissue and cells in the flattened theta."""
     return np.concatenate([np.ravel(places) for places in jax.tree.leaves(tissue_places(theta))])
 
 
@@ -65,15 +65,15 @@ def speed_tensor(twin: Twin, theta: Theta):
 
 
 class SpeedSlope(eqx.Module):
-    """The derivative of the log speed at the nodes with respect to tissue and cells, in factors: the value at
-    a node depends on the fields at the corners of one cell, and these on theta by their bases. The whole
-    would have as many entries as nodes times parameters.
+    """The derivative of the log speed at the nodes with respect to tissue and cells, as two factors: the log
+    speed at a node depends on the fields at the corners of one cell, and the fields depend on theta through
+    their bases. Their product would have as many entries as nodes times parameters.
 
     - `corners`: (nodes, corners), of the cell through which the front reached each node. `of_corners`: for
-      each field, the derivatives with respect to its values there.
-    - `bases`: (nodes, terms), of the fields. `of_cells`: (nodes, parameters), with respect to those of the
-      cells.
-    - `places`: of these parameters in the flattened theta.
+      each field, the derivatives with respect to its values at these corners.
+    - `bases`: (nodes, terms), of the fields. `of_cells`: (nodes, parameters), the derivatives with respect to
+      the cell parameters.
+    - `places`: indices of the parameters in the flattened theta.
     """
 
     corners: Int[np.ndarray, "nodes corners"]
@@ -88,7 +88,7 @@ class SpeedSlope(eqx.Module):
         return np.result_type(*self.bases.values())
 
     def blocks(self) -> Iterator["Block"]:
-        """The parameters, a few at a time."""
+        """The parameters in blocks of a few."""
         for name, basis in self.bases.items():
             for first in range(0, basis.shape[1], COLUMNS):
                 run = slice(first, first + COLUMNS)
@@ -102,13 +102,13 @@ class SpeedSlope(eqx.Module):
             yield Block(None, places, own, np.ones(own.shape), self.of_cells)
 
     def each(self, work: Callable[["Block"], Any]) -> list[tuple["Block", Any]]:
-        """`work` done on all blocks, on all cores."""
+        """Each block and what `work` returns for it; the blocks run in parallel on all cores."""
         with ThreadPoolExecutor(processors()) as pool:
             blocks = list(self.blocks())
             return list(zip(blocks, pool.map(work, blocks), strict=True))
 
     def transposed(self, weights: Float[np.ndarray, " nodes"], size: int) -> Float[np.ndarray, " parameters"]:
-        """The derivative of the weighted sum of the log speeds with respect to theta, flattened."""
+        """The gradient of the weighted sum of log speeds in the flattened theta, of length `size`."""
         total = np.zeros(size)
         for block in self.blocks():
             at = (block.weights * weights[:, None]).ravel()
@@ -117,7 +117,7 @@ class SpeedSlope(eqx.Module):
 
 
 class Block(eqx.Module):
-    """A few parameters of a `SpeedSlope`. `name`: of their field; None for parameters of the cells."""
+    """A few parameters of a `SpeedSlope`. `name`: of their field; None for cell parameters."""
 
     name: str | None
     places: Int[np.ndarray, " some"]
@@ -130,7 +130,7 @@ class Block(eqx.Module):
         return _rows(self.basis, self.corners, self.weights.astype(self.basis.dtype))
 
     def dots(self, weights: Float[np.ndarray, "nodes some"]) -> Float[np.ndarray, "nodes corners"]:
-        """At each corner the weighted sum of the basis."""
+        """The scalar products of the weights at each node with the rows of the basis at its corners."""
         return _dots(weights, self.basis, self.corners)
 
 

@@ -42,6 +42,10 @@ class AbstractAdjoint(eqx.Module):
     ) -> tuple[State, Memory, tuple]:
         """The state and memory after `steps` steps from step `first`, and the emitted values of each."""
 
+    def each_of(self, parts: int) -> "AbstractAdjoint":
+        """The adjoint of one of several parts of a solve, which are differentiated together."""
+        return self
+
 
 class ForwardMode(AbstractAdjoint):
     """Forward-mode differentiation, for `jax.jvp` and `jax.jacfwd`: few parameters, many outputs.
@@ -64,6 +68,9 @@ class Checkpointed(AbstractAdjoint):
     """
 
     memory: float = eqx.field(static=True, default=2e9)
+
+    def each_of(self, parts: int) -> "Checkpointed":
+        return Checkpointed(self.memory / parts)
 
     def block(self, march: March, state: State, memory: Memory, steps: int) -> int:
         """Number of steps per block."""

@@ -21,10 +21,10 @@ REST = 1e-2  # of the way from rest to threshold, below which a node counts as a
 
 
 class Window(eqx.Module):
-    """Which nodes each part of a solve steps, made by `travelling_window`; see there.
+    """The nodes that each part of a solve steps; see `travelling_window`.
 
-    - `parts`: the nodes of each part, and the edges between them. `steps`: number of steps of a part.
-    - `share`: node-steps, including padding, over those of a solve that steps all nodes.
+    - `parts`: the nodes of each part and the edges between them. `steps`: number of steps in a part.
+    - `share`: node-steps, including padding, relative to a solve that steps all nodes.
     """
 
     parts: Restriction
@@ -41,12 +41,13 @@ def travelling_window(
     ahead: float = AHEAD,
     like: Window | None = None,
 ) -> Window:
-    """Returns the window of one wave, for `simulate`: first activation times depend on a narrow front only.
+    """Returns the window of one wave for `simulate`, since first activation times depend only on a narrow
+    front.
 
     A node is stepped from `ahead` ms before to `behind` ms after its predicted arrival. Before, it is at
-    rest; afterwards it keeps its state. Edges that leave the window are cut. The window moves every 2 ms. A
-    solve whose front reaches an edge of the window ends with `Result.ESCAPED`: the prediction was wrong, or
-    there is more than one wave. Then widen the window, or leave it out.
+    rest; afterwards it keeps its state. Edges that leave the window are cut. The window moves about every
+    2 ms. A solve whose front reaches an edge of the window ends with `Result.ESCAPED`: the prediction was
+    wrong, or there is more than one wave. Widen the window then, or leave it out.
 
     **Arguments:**
 
@@ -54,7 +55,7 @@ def travelling_window(
       NaN where none is expected. `times`: of the solve.
     - `behind`, `ahead`: ms. With 5 and 10 ms the activation times on a sheet with scar and fibres changed by
       less than 1e-4 ms rms.
-    - `like`: another window of the same space, so that both share compiled programs where they can.
+    - `like`: another window of the same space, whose compiled programs are to be used again if possible.
 
     **Returns:** a `Window`.
 
@@ -114,6 +115,8 @@ def run_window(
     dispersion = None if march.dispersion is None else jnp.append(march.dispersion.of_edges, 0.0)
     rest, _ = march.reaction.ionic.resting()
     least = REST * (march.reaction.ionic.threshold - rest)
+    count = parts.nodes.shape[0]
+    of_part = adjoint.each_of(count)
 
     def part(carry, scanned):
         state, memory, escaped = carry
@@ -125,7 +128,7 @@ def run_window(
             taken(march.mass, nodes), taken(march.reaction, nodes), taken(march.recorders, nodes),
             march.stepper, march.start, march.dt,
         )  # fmt: skip
-        found = adjoint.run(local, taken(state, nodes), taken(memory, nodes), k * window.steps, window.steps)
+        found = of_part.run(local, taken(state, nodes), taken(memory, nodes), k * window.steps, window.steps)
         own, remembered, emitted = found
         if jax.tree.leaves(emitted):
             raise InputError(
@@ -138,7 +141,6 @@ def run_window(
         beyond = u.at[outside].get(mode="fill", fill_value=jnp.inf) - rest <= least
         return (state, memory, escaped | (near & beyond).any()), None
 
-    count = parts.nodes.shape[0]
     scanned = jnp.arange(count), parts.nodes, parts.layout, parts.edges, parts.inside, parts.outside
     (state, memory, escaped), _ = jax.lax.scan(part, (state, memory, jnp.asarray(False)), scanned)
     # behind the window a front that stopped halfway was lost

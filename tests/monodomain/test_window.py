@@ -64,6 +64,8 @@ def test_its_gradient_is_that_of_its_own_times(whole):
     assert float(slope @ way) == pytest.approx(float(difference), rel=1e-5)
     _, forward = jax.jvp(lambda d: late(d, window, jt.ForwardMode()), (LOG_D,), (way,))
     assert float(slope @ way) == pytest.approx(float(forward), rel=1e-10)
+    small = eqx.filter_jit(jax.grad(late))(LOG_D, window, jt.Checkpointed(8e6))
+    np.testing.assert_allclose(small, slope, rtol=1e-9, atol=1e-12)
     everywhere = eqx.filter_jit(jax.grad(late))(LOG_D, None)
     np.testing.assert_allclose(slope, everywhere, atol=2e-3 * float(jnp.abs(everywhere).max()))
 
