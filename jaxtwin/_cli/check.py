@@ -76,9 +76,8 @@ def _of_mesh(path: Path, unit: str) -> dict[str, Any]:
     median = float(np.median(lengths))
     if median > 0.5:
         problems.append(
-            f"The median edge is {median:.2g} mm. Lumped linear elements slow a wave of 0.6 mm/ms by "
-            "several per cent above 0.5 mm: refine ([mesh] refine), or read the fitted conductivity as one "
-            "of this mesh."
+            f"The median edge is {median:.2g} mm. Above 0.5 mm linear elements misjudge the speed of a wave: "
+            "refine ([mesh] refine), or read the fitted conductivity as one of this mesh."
         )
     problems += _of_arrays(file)
     spread = np.percentile(lengths, [0, 1, 50, 99, 100]).tolist()

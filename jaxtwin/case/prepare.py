@@ -141,8 +141,8 @@ class Prepared:
 
     @cached_property
     def beats(self) -> tuple[Stimulus, ...]:
-        """The pulses of each beat, that with the last onset at the end. Sources from a map come from the
-        points to fit."""
+        """The stimulus of each beat, its pulses sorted so that the one with the latest onset is last. Sources
+        from a map come from the points to fit."""
         return tuple(
             source(beat, self.heart, self.train, k, self.speed)
             if beat.of_map
@@ -158,7 +158,8 @@ class Prepared:
 
     @cached_property
     def times(self) -> Times:
-        """The grid in time of a simulation, from rest until the tissue has repolarised; for all beats."""
+        """The grid in time of a simulation, for all beats: from rest (5 ms before the first LAT for a source
+        from a map) to 500 ms after the last onset, or `[time] end_ms`."""
         of_map = [beat.of_map for beat in self.case.beats]
         start = min(self._first_ms() if each else 0.0 for each in of_map)
         last = max(float(np.max(beat.onset)) for beat in self.beats)
@@ -172,7 +173,7 @@ class Prepared:
         return Times(stop, self.case.time.step_ms, start)
 
     def tissue(self, beat: int = 0) -> Tissue:
-        """The tissue of a simulation, with the pulses of a beat: uniform along the fibres."""
+        """The tissue of a simulation, with the pulses of a beat and the uniform D of the case."""
         along = jnp.asarray(self.diffusivity, self.space.mass.dtype)
         tensor = diffusion_tensor(self.heart.mesh.fibres, along, self.case.tissue.anisotropy_ratio)
         return Tissue(self.space, self.cells, tensor, self.beats[beat])
@@ -319,7 +320,7 @@ class Prepared:
         return [*self.heart.sources, *maps, *vertices]
 
     def resolved(self, times: Times) -> Case:
-        """The case with what was worked out filled in."""
+        """The case with the cell parameters filled in, and `times.stop` as its end."""
         return dataclasses.replace(
             self.case,
             cells=dataclasses.replace(self.case.cells, parameters=_parameters(self.cells)),

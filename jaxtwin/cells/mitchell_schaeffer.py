@@ -11,7 +11,9 @@ from .two_variable import AbstractTwoVariableModel, positive_root
 class MitchellSchaeffer(AbstractTwoVariableModel):
     """u' = h u^2 (1 - u)/tau_in - u/tau_out;  h' = (1 - h)/tau_open below u_gate, -h/tau_close above.
 
-    Times in ms. Mitchell and Schaeffer 2003, doi 10.1016/S0092-8240(03)00041-7.
+    Times in ms, above 0; `u_gate` in the unit of u; `v_min`, `v_max`: mV at u = 0 and 1. Raises `InputError`
+    for other times and for cells that no stimulus excites. Mitchell and Schaeffer 2003, doi
+    10.1016/S0092-8240(03)00041-7.
     """
 
     tau_in: Parameter = nodal(default=0.3)
@@ -36,6 +38,6 @@ class MitchellSchaeffer(AbstractTwoVariableModel):
 
     def speed(self, diffusivity, h: Parameter = 1.0):
         """sqrt(D h/(8 tau_in)) (3 s - 1), s = sqrt(1 - 4 tau_in/(h tau_out)): the front with the gate
-        frozen at h. Zero where the tissue blocks, h < 9/8 of 4 tau_in/tau_out."""
+        frozen at h. Zero where the tissue blocks, h <= 4.5 tau_in/tau_out."""
         s = positive_root(1.0 - 4.0 * self.tau_in / (h * self.tau_out))
         return jnp.sqrt(diffusivity * h / (8.0 * self.tau_in)) * jnp.maximum(3.0 * s - 1.0, 0.0)

@@ -30,13 +30,14 @@ class Points:
     - `woi_ms`: (points, 2), window of interest, from and to, in the time reference of the LATs.
     - `reference_ms`: the reference annotation in the time of the waveform, whose first sample is at 0 ms; the
       activation is at `reference_ms + lat_ms`.
-    - `bipolar_mv`, `unipolar_mv` (peak to peak), `impedance_ohm`, `force_g`, `sigma_ms`.
+    - `bipolar_mv`, `unipolar_mv` (peak to peak), `impedance_ohm`, `force_g`.
+    - `sigma_ms`: standard deviation of the LAT.
     - `ids`: number or name of a point in the system. `tags`: labels by the operator, separated by "; ".
     - `unipolar_channel`, `bipolar_channel`, `reference_channel`: names of its channels.
     - `more`: further numbers of a point, by name.
 
     Omitted columns are NaN, or "" for texts. Raises `InputError` for columns of another length and for
-    positions that are not finite.
+    positions that are not finite, and `TypeError` for an unknown column.
     """
 
     positions: Float[np.ndarray, "points 3"]

@@ -83,7 +83,8 @@ def numerical_error(
     threshold: float | None = None,
     after: Parameter | None = None,
 ) -> NumericalError:
-    """Estimates the discretisation error of activation times on the same mesh.
+    """Estimates the spatial discretisation error of activation times, without a finer mesh. The error of the
+    time step is not included.
 
     It runs one more solve with another treatment of the mass matrix: lumped if the original solve blended in
     consistent mass, half consistent if it was lumped. It costs as much as the solve.

@@ -74,8 +74,8 @@ def soft_clip(x: Float[Array, "..."], low: float, high: float) -> Float[Array, "
 
 
 class LogDiffusivity(AbstractTissueMap):
-    """Tissue map log D = log D_0 + B z - depth sigmoid(sharpness (bias + scar)), with z and the scar
-    coefficients in theta.
+    """Tissue map log D = clip(log D_0 + B theta_D - depth sigmoid(sharpness (bias + B_S theta_S))), smoothly
+    between floor and ceiling.
 
     The columns of each basis (nodes, terms) carry the prior standard deviations: a constant column gives one
     value (`uniform`), indicators give regions (`per_region`), Matern modes give a field (`field`). The scar
@@ -86,16 +86,17 @@ class LogDiffusivity(AbstractTissueMap):
     - `basis`: B, (nodes, terms), of log D.
     - `reference`: D_0, mm2/ms. `floor`, `ceiling`: bounds of D, mm2/ms. Choose the floor above the
       diffusivity at which propagation blocks on the mesh, where the derivative vanishes; the ceiling
-      determines the number of stages of the time step.
-    - `scar_basis`: (nodes, terms), of the scar; None: no scar. `scar_depth`: depth. `scar_bias`: argument of
-      the sigmoid without scar, in the units of the basis: for a basis of standard deviation s, the prior
-      probability of scar at a node is that of a standard normal above -bias/s. `sharpness`: larger values
-      make the scar border thinner.
+      determines the largest number of stages that a step may have.
+    - `scar_basis`: B_S, (nodes, terms), of the scar; None: no scar. `scar_depth`: depth. `scar_bias`:
+      argument of the sigmoid without scar, in the units of the basis: for a basis of standard deviation s,
+      the prior probability of scar at a node is that of a standard normal above -bias/s. `sharpness`: larger
+      values make the scar border thinner.
     - `ratio`: D along over D across the fibres, at least 1. `ratio_basis`: of the logarithm of that ratio, if
-      it is estimated. `angle_basis`: of the shear, on surfaces. To correct the fibres of the mesh, use a
-      large ratio and a standard deviation of log(ratio) times that of the fibre angle in radians. With a
-      ratio of 1 and both bases free, only the map determines the fibre direction. B and the scar change the
-      mean of log D over all directions.
+      it is estimated. `angle_basis`: of the shear, the off-diagonal component of log D in the frame of the
+      fibres (`turned_tensor`), on surfaces. To correct the fibres of the mesh, use a large ratio and a
+      standard deviation of log(ratio) times that of the fibre angle in radians. With a ratio of 1 and both
+      bases free, only the map determines the fibre direction. B and the scar change the mean of log D over
+      all directions.
 
     **Raises:** `InputError` unless 0 < floor < reference < ceiling and ratio >= 1.
 

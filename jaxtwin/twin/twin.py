@@ -41,7 +41,8 @@ LADDER = 1.5  # ratio of the spectral bounds for which steppers are made, so tha
 class Solved(eqx.Module):
     """One simulated beat.
 
-    - `activation`: (nodes,), ms from the origin of its stimulus, NaN where not activated.
+    - `activation`: (nodes,), ms on the clock of the simulation, which is that of the stimulus; NaN
+      where not activated.
     - `records`: of the further recorders. `result`: how the solve ended, see `Solution.result`.
     """
 
@@ -238,7 +239,8 @@ class Twin(eqx.Module):
         """Predicts activation times at the nodes, (nodes,), ms, NaN where not activated.
 
         For a map they are in its time reference and include its time offset and discrepancy; for an unmapped
-        stimulus they count from the origin of the stimulus. Both include the estimated discretisation error.
+        stimulus they are on the clock of the simulation, which is that of the stimulus. Both include the
+        estimated discretisation error.
 
         **Arguments:** `theta`: parameters, such as `found.theta`. `what`: the index of a map, or an unmapped
         stimulus. `wave`: from `wave`, if already computed.
