@@ -96,7 +96,7 @@ def _accuracy() -> dict[str, Any]:
     whole, narrow = (one.solve(one.log_d, window) for window in (None, one.window))
     gap = np.asarray(narrow[0] - whole[0])
     wrong = jt.travelling_window(one.space.layout, np.maximum(one.simulated - 30.0, 0.0), one.times)
-    way, step = jnp.asarray(np.cos(one.centres[:, 0] / 6.0)), 1e-3
+    way, step = jnp.asarray(np.cos(one.centres[:, 0] / 6.0)), 1e-5
     by_gradient = float(one.gradient(one.log_d, one.window) @ way)
     up, down = (float(jnp.mean(one.solve(one.log_d + s * way, one.window)[0])) for s in (step, -step))
     return {
