@@ -144,12 +144,10 @@ class Fitted:
 
     @cached_property
     def _mesh_error(self) -> tuple[list[dict[str, float]] | None, list[str]]:
-        """The discretisation error of each wave, and warnings of it."""
+        """The discretisation error of each wave, None if it is not estimated, and warnings of it."""
         warnings: list[str] = []
-        if not self.ready.case.mesh.error_estimate:
-            return None, warnings
         errors = [wave.error for wave in self.waves if wave.error is not None]
-        return [describe(error, self.noise_ms, warnings) for error in errors], warnings
+        return [describe(error, self.noise_ms, warnings) for error in errors] or None, warnings
 
     @cached_property
     def verdict(self) -> list[str]:
@@ -198,7 +196,8 @@ class Fitted:
             "voltage_levels_mV": judge.voltage_levels(found),
             "scar_fraction": None if scar is None else float(np.average(scar > 0.5, weights=mass)),
             "iterations": len(found.history) - 1, "ended": found.reason, "loss": found.loss,
-            "nodes": len(mass), "steps": twin.times.steps, "stages": twin.stepper.stages,
+            "nodes": len(mass), "steps": twin.times.steps,
+            "stages": twin.stepped_for(found.theta).stepper.stages,
             "warnings": self.warnings, "notes": ready.notes,
         }  # fmt: skip
 

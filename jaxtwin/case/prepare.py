@@ -225,7 +225,8 @@ class Prepared:
         f, mesh = self.case.fit, self.case.mesh
         return Twin(
             self.heart.mesh, cells=self.cells, tissue_map=self.tissue_map, beats=self.beats,
-            times=self._times_of_maps(), discrepancy=self.discrepancy, mass_scaling=mesh.mass_scaling,
+            times=self._times_of_maps(), discrepancy=self.discrepancy,
+            estimate_mesh_error=mesh.error_estimate, mass_scaling=mesh.mass_scaling,
             consistent_mass=mesh.consistent_mass,
             adjoint=Checkpointed(f.gradient_memory_GB * 1e9 / at_once(len(self.beats))),
         )  # fmt: skip

@@ -1,5 +1,6 @@
 """The negative log posterior of one map by simulation: value, gradient, curvature products."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -55,11 +56,16 @@ def summed(theta: Theta, problem: Problem, placed: PlacedMap, solved: Solved, re
     return total, hit.sum(), square
 
 
+def _whole_if_escaped(work: Callable, white: Theta, problem: Problem, placed: PlacedMap, window):
+    """The result of `work`, on all nodes if the front leaves the window."""
+    escaped, found = work(white, problem, placed, window)
+    return work(white, problem, placed, None)[1] if window is not None and escaped else found
+
+
 def value_and_gradient(white: Theta, problem: Problem, placed: PlacedMap, window: Window | None = None):
     """((loss, (captured, sum of squares, activation)), gradient) of one simulated beat, solved on all nodes
     if its front leaves the window."""
-    escaped, found = _value_and_gradient(white, problem, placed, window)
-    return _value_and_gradient(white, problem, placed, None)[1] if escaped else found
+    return _whole_if_escaped(_value_and_gradient, white, problem, placed, window)
 
 
 @eqx.filter_jit
@@ -77,8 +83,7 @@ def _value_and_gradient(white: Theta, problem: Problem, placed: PlacedMap, windo
 def value(white: Theta, problem: Problem, placed: PlacedMap, window: Window | None = None):
     """(activation, (loss, captured, sum of squares)) of one simulated beat, without a gradient; on all nodes
     if its front leaves the window."""
-    escaped, found = _value(white, problem, placed, window)
-    return _value(white, problem, placed, None)[1] if escaped else found
+    return _whole_if_escaped(_value, white, problem, placed, window)
 
 
 @eqx.filter_jit

@@ -59,12 +59,15 @@ def simulated_assessment(
     names: tuple[str, ...] = (),
     following: Following | None = None,
 ) -> Assessment:
-    """The loss alone, without the information volume; the gradient is zero. Much cheaper than `objective`."""
-    following = following or Following()
-    stepped, windows = problem.stepped_for(white), following.windows(problem, placed, white)
+    """The loss alone, without the information volume; the gradient is zero. Much cheaper than `objective`.
+    Without `following` all nodes are stepped."""
+    stepped, windows = problem.stepped_for(white), [None] * len(placed)
+    if following is not None:
+        windows = following.windows(problem, placed, white)
     each = list(zip(placed, windows, strict=True))
     found = of_each(lambda one: value(white, stepped, *one), each)
-    following.saw(tuple(lat for lat, _ in found))
+    if following is not None:
+        following.saw(tuple(lat for lat, _ in found))
     losses = [more for _, (more, _, _) in found]
     parts = [(captured, square) for _, (_, captured, square) in found]
     loss = prior_term(white, problem)[0] + sum(losses)

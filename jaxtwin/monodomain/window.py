@@ -64,6 +64,7 @@ def travelling_window(
     **Example:**
 
     ```python
+    speed = float(jt.wave_speed(tissue.ionic, 1.0))  # mm/ms at D = 1 mm2/ms
     arrival, _ = jt.eikonal(mesh, np.asarray(tissue.diffusivity), speed, *paced.starts())
     window = jt.travelling_window(tissue.space.layout, arrival, times)
     solution = jt.simulate(tissue, times, recorders=(jt.ActivationTimes(),), window=window)

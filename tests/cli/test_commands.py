@@ -355,6 +355,13 @@ def test_beats_that_belong_to_no_map_are_refused(case, more, words):
         _ = jt.prepare(jt.load_case(path)).twin
 
 
+def test_a_fit_without_an_error_estimate_has_no_factors_of_it(case):
+    """The key reaches the twin; with it, the fit has a factor for each map."""
+    for estimated in (True, False):
+        twin = jt.prepare(jt.load_case(case({"mesh.error_estimate": estimated}))).twin
+        assert ("mesh_error" in twin.mean()["maps"]) == estimated
+
+
 def test_the_twin_of_a_case_covers_its_map(case):
     """In whatever time reference, and without the points that are held out."""
     ready = jt.prepare(jt.load_case(case({"map.held_out_points": 20, "fit.uncertainty_directions": 0})))
