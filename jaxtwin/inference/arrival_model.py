@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -19,7 +18,6 @@ from .log_speed import Block, SpeedSlope, log_speed, speed_slope, speed_tensor, 
 from .map_loss import information, nuisance_information
 from .problem import Problem
 
-PIECE = 128  # entries
 FARTHEST = 3.0  # change of the log speed beyond which the linearisation fails
 EXACT = 16  # parameters up to which the full Jacobian is cheap
 
@@ -29,6 +27,8 @@ class AbstractArrivalModel(eqx.Module):
 
     - `arrival`: (points,), at that theta, ms since the wave left its source; 0 where not `reached`.
     - `white`: that theta, in the coordinates of the prior.
+
+    The models are evaluated outside compiled programs, which see the arrival times alone.
     """
 
     arrival: eqx.AbstractVar[Float[Array, " points"]]
@@ -43,9 +43,9 @@ class AbstractArrivalModel(eqx.Module):
     def slope(self, white: Theta, problem: Problem) -> Float[np.ndarray, "points parameters"]:
         """Derivative of the arrival times with respect to theta."""
 
-    def traced(self) -> "AbstractArrivalModel":
-        """This model without what compiled programs do not need."""
-        return self
+    @abstractmethod
+    def pull(self, white: Theta, problem: Problem, weights: Float[Array, " points"]) -> Theta:
+        """The gradient with respect to the white parameters of the weighted sum of the arrival times."""
 
 
 class JacobianArrival(AbstractArrivalModel):
@@ -64,6 +64,10 @@ class JacobianArrival(AbstractArrivalModel):
     def slope(self, white: Theta, problem: Problem) -> Float[np.ndarray, "points parameters"]:
         return np.asarray(self.jacobian, np.float64)
 
+    def pull(self, white: Theta, problem: Problem, weights: Float[Array, " points"]) -> Theta:
+        back = ravel_pytree(white)[1]
+        return problem.prior.pull(back(jnp.where(self.reached, weights, 0.0) @ self.jacobian))
+
 
 class Paths(eqx.Module):
     """The rays of one wave, and the weights of the nodes in its arrival.
@@ -75,6 +79,17 @@ class Paths(eqx.Module):
     rays: Rays
     points: sp.csr_array
     departure: Float[np.ndarray, " nodes"]
+
+    def later(self, slower: Float[np.ndarray, " nodes"]) -> Float[np.ndarray, " points"]:
+        """Change of the arrival at the points, ms, if the delay before each node changes by a factor 1 +
+        `slower`. One pass over the nodes serves all points."""
+        later = self.rays.push(slower[:, None])[:, 0]
+        return self.points @ later - self.departure @ later
+
+    def collect(self, weights: Float[np.ndarray, " points"]) -> Float[np.ndarray, " nodes"]:
+        """The transpose of `later`."""
+        at_nodes = self.points.T @ weights - self.departure * weights.sum()
+        return self.rays.collect(at_nodes[:, None])[:, 0]
 
     def slope(self, steep: SpeedSlope, size: int) -> Float[np.ndarray, "points parameters"]:
         """Derivative of the arrival at the points with respect to theta. The delays are carried along all
@@ -108,35 +123,30 @@ class RayArrival(AbstractArrivalModel):
     """Arrival times along the rays of one wave: the sum over nodes of delays that scale with the inverse of
     the speed.
 
-    - `delays`: (pieces, length), ms, on the rays, at the `nodes` of the same shape; each piece is part of one
-      `row`: a point or, after all of them, the departure of the wave.
     - `cell`, `direction`: the cell through which the front reached each node and its slowness, see `Rays`.
-    - `log_speed`: at `white`. `paths`: the rays themselves; None inside programs.
+    - `log_speed`: at `white`. `paths`: the rays themselves.
     """
 
     arrival: Float[Array, " points"]
     reached: Bool[Array, " points"]
     white: Theta
-    delays: Float[Array, "pieces length"]
-    nodes: Int[Array, "pieces length"]
-    row: Int[Array, " pieces"]
     cell: Int[Array, " nodes"]
     direction: Float[Array, "nodes dim"]
     log_speed: Float[Array, " nodes"]
-    paths: Paths | None
+    paths: Paths
 
     def __call__(self, white: Theta, problem: Problem) -> Float[Array, " points"]:
-        theta = problem.prior.at(white)
-        faster = log_speed(tissue_part(theta), problem.twin, self.cell, self.direction) - self.log_speed
-        slower = jnp.clip(-faster, -FARTHEST, FARTHEST)
-        of_pieces = jnp.sum(self.delays * jnp.expm1(slower)[self.nodes], axis=1)
-        later = jnp.zeros(len(self.arrival) + 1, of_pieces.dtype)
-        later = later.at[self.row].add(of_pieces, indices_are_sorted=True)
-        return jnp.where(self.reached, self.arrival + later[:-1] - later[-1], jnp.nan)
+        slower = _slower(white, problem, self.cell, self.direction, self.log_speed)
+        later = self.paths.later(np.expm1(np.asarray(slower, np.float64)))
+        return jnp.where(self.reached, self.arrival + jnp.asarray(later, self.arrival.dtype), jnp.nan)
+
+    def pull(self, white: Theta, problem: Problem, weights: Float[Array, " points"]) -> Theta:
+        seen = np.asarray(jnp.where(self.reached, weights, 0.0), np.float64)
+        at_nodes = jnp.asarray(self.paths.collect(seen), self.arrival.dtype)
+        return _pulled(white, problem, self.cell, self.direction, self.log_speed, at_nodes)
 
     def slope(self, white: Theta, problem: Problem, steep: SpeedSlope | None = None):
         """`steep`: that of the log speed, if already computed."""
-        assert self.paths is not None
         theta = problem.prior.at(white)
         steep = self.steep(theta, problem.twin) if steep is None else steep
         return self.paths.slope(steep, ravel_pytree(theta)[0].size)
@@ -144,9 +154,6 @@ class RayArrival(AbstractArrivalModel):
     def steep(self, theta: Theta, twin: Twin) -> SpeedSlope:
         """Derivative of the log speed at the nodes."""
         return speed_slope(theta, twin, self.cell, self.direction)
-
-    def traced(self) -> "RayArrival":
-        return replace(self, paths=None)
 
 
 def simulated_model(
@@ -191,13 +198,10 @@ def _along(problem: Problem, white: Theta, placed: PlacedMap, activation, paths:
     around = around[np.isfinite(np.asarray(activation)[around])]
     departure = np.zeros(twin.space.nodes)
     departure[around] = 1.0 / max(len(around), 1)
-    rows = sp.csr_array(sp.vstack([at, sp.csr_array(departure[None])]))
-    entries, columns, row = _in_pieces(paths.pull(rows))
     cell, direction = jnp.asarray(paths.cell), jnp.asarray(paths.slope, problem.dtype)
     speed = _log_speed(problem.prior.at(white), twin, cell, direction)
     return RayArrival(
-        jnp.nan_to_num(there), jnp.isfinite(there), white, -jnp.asarray(entries, problem.dtype),
-        jnp.asarray(columns), jnp.asarray(row), cell, direction, speed,
+        jnp.nan_to_num(there), jnp.isfinite(there), white, cell, direction, speed,
         Paths(paths, at, departure),
     )  # fmt: skip
 
@@ -207,20 +211,18 @@ def _log_speed(theta: Theta, twin: Twin, cell, direction):
     return log_speed(tissue_part(theta), twin, cell, direction)
 
 
-def _in_pieces(matrix: sp.csr_array):
-    """Entries of a sparse matrix and their columns, in pieces of rows, (pieces, PIECE), and the row of each
-    piece: the longest row then costs no more than its entries. The number of pieces is a power of 2, so that
-    few programs are compiled; padding is zero."""
-    length = np.diff(matrix.indptr)
-    pieces = -(-length // PIECE)
-    count = 1 << int(max(pieces.sum(), 1) - 1).bit_length()
-    entries, columns = np.zeros((count, PIECE)), np.zeros((count, PIECE), np.int32)
-    within = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], length)
-    piece = np.repeat(np.cumsum(pieces) - pieces, length) + within // PIECE
-    entries[piece, within % PIECE], columns[piece, within % PIECE] = matrix.data, matrix.indices
-    row = np.full(count, len(length) - 1, np.int32)
-    row[: pieces.sum()] = np.repeat(np.arange(len(length)), pieces)
-    return entries, columns, row
+@eqx.filter_jit
+def _slower(white: Theta, problem: Problem, cell, direction, at) -> Float[Array, " nodes"]:
+    """By how much the logarithm of the speed is below `at`."""
+    now = log_speed(tissue_part(problem.prior.at(white)), problem.twin, cell, direction)
+    return jnp.clip(at - now, -FARTHEST, FARTHEST)
+
+
+@eqx.filter_jit
+def _pulled(white: Theta, problem: Problem, cell, direction, at, weights) -> Theta:
+    """The gradient of the weighted sum of the delays that `_slower` lengthens."""
+    slower, back = jax.vjp(lambda w: _slower(w, problem, cell, direction, at), white)
+    return back(weights * jnp.exp(slower))[0]
 
 
 class Linearised(eqx.Module):
@@ -236,7 +238,8 @@ def linearised(
 ) -> Linearised:
     """The predictions along an arrival model. `slope`: of its arrival times, if already computed."""
     slope = model.slope(white, problem) if slope is None else slope
-    values, by_arrival, by_theta = _pointwise(white, problem, model.traced(), placed)
+    there = model(white, problem)
+    values, by_arrival, by_theta = _pointwise(white, problem, there, placed)
     slopes = [
         None if along is None
         else problem.prior.from_theta(
@@ -248,12 +251,11 @@ def linearised(
 
 
 @eqx.filter_jit
-def _pointwise(white: Theta, problem: Problem, model: AbstractArrivalModel, placed: PlacedMap):
-    """For each evidence the prediction, its derivative with respect to the arrival at its own point, and with
-    respect to theta."""
-    theta = problem.prior.at(white)
+def _pointwise(white: Theta, problem: Problem, there: Float[Array, " points"], placed: PlacedMap):
+    """For each evidence the prediction at these arrival times, its derivative with respect to the arrival at
+    its own point, and with respect to theta."""
+    theta, twin = problem.prior.at(white), problem.twin
     flat, back = ravel_pytree(theta)
-    there, twin = model(white, problem), problem.twin
     # a non-activated point still has a derivative with respect to the additive terms
     still = jnp.nan_to_num(there)
     values, by_arrival, by_theta = [], [], []
@@ -268,7 +270,7 @@ def _pointwise(white: Theta, problem: Problem, model: AbstractArrivalModel, plac
 
         value, along = jax.jvp(lambda a, of=of: of(theta, a), (there,), (jnp.ones_like(there),))
         values.append(value)
-        by_arrival.append(jnp.where(model.reached, along, 0.0))
+        by_arrival.append(jnp.where(jnp.isfinite(there), along, 0.0))
         by_theta.append(jax.jacfwd(lambda f, of=of: of(back(f), still))(flat))
     return tuple(values), tuple(by_arrival), tuple(by_theta)
 
@@ -320,17 +322,20 @@ def nearby(
 
     Evidence with a record of its own is excluded; the exact gradients of the simulation include it.
     """
-    return _nearby(white, problem, tuple(model.traced() for model in models), placed)
+    there = tuple(model(white, problem) for model in models)
+    loss, (gradient, by_arrival) = _nearby((white, there), problem, placed)
+    for model, weights in zip(models, by_arrival, strict=True):
+        gradient = jax.tree.map(jnp.add, gradient, model.pull(white, problem, weights))
+    return loss, gradient
 
 
 @eqx.filter_jit
 @eqx.filter_value_and_grad
-def _nearby(
-    white: Theta, problem: Problem, models: tuple[AbstractArrivalModel, ...], placed: tuple[PlacedMap, ...]
-):
+def _nearby(at: tuple[Theta, tuple], problem: Problem, placed: tuple[PlacedMap, ...]):
+    """The negative log posterior at white parameters and the arrival times of all maps."""
+    white, arrival = at
     total, theta = problem.prior.energy(white), problem.prior.at(white)
-    for model, one in zip(models, placed, strict=True):
-        there = model(white, problem)
+    for there, one in zip(arrival, placed, strict=True):
         for evidence in _by_arrival(problem, one):
             value = evidence.predict(theta, problem.twin, one, there, None)
             total = total + evidence.loss(theta, one, value)

@@ -56,7 +56,6 @@ def log_volume(
     factor = cho_factor(precision, lower=True)
     gradient = np.zeros(flat.size)
     for model, steep, slope in zip(rays, steeps, weighted, strict=True):
-        assert model.paths is not None
         # of the volume with respect to J, then to theta: J holds the delays times the slope of the log speed
         of_slope = problem.prior.to_theta(cho_solve(factor, slope.T).T)
         slower, of_fields = np.zeros(twin.space.nodes), {}

@@ -1,17 +1,14 @@
 """Rays: the path of a wave to each node, and how arrival times change with the tissue along it."""
 
-import heapq
-
 import equinox as eqx
 import numpy as np
-import scipy.sparse as sp
 from jaxtyping import Float, Int
 
 from .._compiled import compiled
 from ..anatomy import Mesh
 from ..fem import p1_gradients
 
-DUST = 1e-9  # fraction of a ray that is neglected
+DUST = 1e-9  # fraction of an arrival time that is neglected
 SWEEPS = 100  # passes over the nodes, for rays that repeatedly come from later nodes
 
 
@@ -40,17 +37,6 @@ class Rays(eqx.Module):
     before: Int[np.ndarray, "nodes corners"]
     weights: Float[np.ndarray, "nodes corners"]
     order: Int[np.ndarray, " nodes"]
-
-    def pull(self, rows: sp.csr_array) -> sp.csr_array:
-        """d(rows T)/dq: (points, nodes), for weights `rows` of the nodes; zero away from the rays. Its size
-        grows with the number of rows; `push` and `collect` avoid it."""
-        place = np.empty_like(self.order)
-        place[self.order] = np.arange(len(place))
-        ends, nodes, share = _trace(
-            rows.indptr.astype(np.int64), rows.indices.astype(np.int64), rows.data.astype(np.float64),
-            self.before.astype(np.int64), self.weights, self.order, place,
-        )  # fmt: skip
-        return sp.csr_array((-share * self.delay[nodes], nodes, ends), shape=rows.shape)
 
     def push(self, slower: Float[np.ndarray, "nodes cases"]) -> Float[np.ndarray, "nodes cases"]:
         """Change of the arrival at each node, ms, if the delays on the last segments change by factors 1 +
@@ -157,60 +143,6 @@ def _causal(before, weights, order):
             found[size] = node
             size += 1
     return found
-
-
-@compiled
-def _trace(ends, nodes, values, before, weights, order, place):
-    """Follows the ray of each row back to its source: the fraction of it that passes through each node, as
-    CSR rows.
-
-    The latest node is taken first, from a heap. A node from which a ray comes although it is slightly later,
-    as in cells that are stretched in the metric of D, is taken once more.
-    """
-    count = len(order)
-    rest, total = np.zeros(count), np.zeros(count)
-    queued, met = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
-    new_ends = np.zeros(len(ends), np.int64)
-    kept, shares = np.empty(1024, np.int64), np.empty(1024)
-    size = 0
-    for row in range(len(ends) - 1):
-        queue = [place[0] for _ in range(0)]
-        for k in range(ends[row], ends[row + 1]):
-            node = nodes[k]
-            rest[node] += values[k]
-            if not queued[node]:
-                queued[node] = True
-                heapq.heappush(queue, -place[node])
-        begin, left = size, SWEEPS * count
-        while len(queue) > 0 and left > 0:
-            left -= 1
-            node = order[-heapq.heappop(queue)]
-            queued[node] = False
-            share = rest[node]
-            rest[node] = 0.0
-            total[node] += share
-            if not met[node]:
-                met[node] = True
-                if size == len(kept):
-                    kept = np.concatenate((kept, np.empty_like(kept)))
-                    shares = np.concatenate((shares, np.empty_like(shares)))
-                kept[size] = node
-                size += 1
-            if abs(share) < DUST:
-                continue
-            for c in range(before.shape[1]):
-                if weights[node, c] > 0.0:
-                    other = before[node, c]
-                    rest[other] += share * weights[node, c]
-                    if not queued[other]:
-                        queued[other] = True
-                        heapq.heappush(queue, -place[other])
-        for k in range(begin, size):
-            node = kept[k]
-            shares[k] = total[node]
-            total[node], rest[node], met[node], queued[node] = 0.0, 0.0, False, False
-        new_ends[row + 1] = size
-    return new_ends, kept[:size], shares[:size]
 
 
 @compiled
