@@ -7,6 +7,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import jaxtwin as jt
+from jaxtwin.inference.log_speed import log_speed, tissue_part
 from jaxtwin.inference.objective import simulated_assessment, simulated_models
 from jaxtwin.inference.volume import log_volume
 from tests.inference.theta import placed_on, problem_of
@@ -40,17 +41,46 @@ def problem():
     return problem, theta, placed, simulated_models(problem, theta, placed, activation)
 
 
+def _delays(model):
+    """What the last segment before each node adds to the arrival at the points, (points, nodes)."""
+    paths = model.paths
+    later = paths.rays.push(np.eye(NODES))
+    return jnp.asarray(paths.points @ later - paths.departure @ later)
+
+
+def test_an_arrival_model_and_its_gradient_are_sums_over_rays(problem):
+    problem, theta, _, (model, _) = problem
+    random = np.random.default_rng(4)
+    step = jax.tree.map(lambda leaf: jnp.asarray(random.normal(0.0, 0.3, leaf.shape)), theta)
+    weights = jnp.asarray(random.normal(size=len(model.arrival)))
+
+    def dense(white):
+        now = log_speed(tissue_part(problem.prior.at(white)), problem.twin, model.cell, model.direction)
+        return model.arrival + _delays(model) @ jnp.expm1(model.log_speed - now)
+
+    there, back = jax.vjp(dense, jax.tree.map(jnp.add, theta, step))
+    moved = jax.tree.map(jnp.add, theta, step)
+    np.testing.assert_allclose(model(moved, problem), there, rtol=1e-10)
+    found, expected = (ravel_pytree(g)[0] for g in (model.pull(moved, problem, weights), back(weights)[0]))
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    assert np.abs(expected).max() > 0.5, "or there is nothing to compare"
+
+
 def test_the_derivative_of_the_volume_is_that_of_the_courses(problem):
     """By automatic differentiation of the whole determinant, with the Jacobian itself by forward mode."""
     problem, theta, placed, models = problem
     flat, back = ravel_pytree(theta)
+    delays = [_delays(model) for model in models]
 
     def volume(numbers):
         total, arrival = jnp.eye(flat.size), problem.arrival
-        for model, one in zip(models, placed, strict=True):
+        for model, one, delay in zip(models, placed, delays, strict=True):
 
-            def predicted(f, model=model, one=one):
-                return arrival.predict(back(f), problem.twin, one, model(back(f), problem), None)
+            def predicted(f, model=model, one=one, delay=delay):
+                part = tissue_part(problem.prior.at(back(f)))
+                now = log_speed(part, problem.twin, model.cell, model.direction)
+                there = model.arrival + delay @ jnp.expm1(model.log_speed - now)
+                return arrival.predict(back(f), problem.twin, one, there, None)
 
             slope = jax.jacfwd(predicted)(numbers)
             at = theta | {"evidence": {"arrival": {"noise": jnp.asarray(arrival.level)}}}
