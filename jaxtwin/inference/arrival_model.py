@@ -80,6 +80,10 @@ class Paths(eqx.Module):
     points: sp.csr_array
     departure: Float[np.ndarray, " nodes"]
 
+    def some(self, rows: Int[np.ndarray, " rows"]) -> "Paths":
+        """The rays of these points alone."""
+        return Paths(self.rays, self.points[rows], self.departure)
+
     def later(self, slower: Float[np.ndarray, " nodes"]) -> Float[np.ndarray, " points"]:
         """Change of the arrival at the points, ms, if the delay before each node changes by a factor 1 +
         `slower`. One pass over the nodes serves all points."""
@@ -227,19 +231,31 @@ def _pulled(white: Theta, problem: Problem, cell, direction, at, weights) -> The
 
 class Linearised(eqx.Module):
     """The predictions of all evidence for one map at one theta, and their derivatives in the coordinates of
-    the prior; None for evidence with a record of its own, which arrival times do not determine."""
+    the prior; None for evidence with a record of its own, which arrival times do not determine.
+
+    - `values`: of each evidence, at all points. `slopes`: of each, at some of the points.
+    - `row`: (points,), the row of the slopes that stands for each point.
+    """
 
     values: tuple[Any, ...]
-    slopes: tuple[Float[np.ndarray, "values parameters"] | None, ...]
+    slopes: tuple[Float[np.ndarray, "some parameters"] | None, ...]
+    row: Int[np.ndarray, " points"]
+
+    def gathered(self, weights: Any) -> Float[np.ndarray, " some"]:
+        """The weights of the points, summed over those for which each row of the slopes stands."""
+        return np.bincount(self.row, np.asarray(weights, np.float64), self.row.max() + 1)
 
 
 def linearised(
     white: Theta, problem: Problem, model: AbstractArrivalModel, placed: PlacedMap, slope: Any = None
 ) -> Linearised:
-    """The predictions along an arrival model. `slope`: of its arrival times, if already computed."""
+    """The predictions along an arrival model, with derivatives at all points. `slope`: of its arrival times
+    at the `chosen` points, if already computed; derivatives are those of these points then."""
+    every = np.arange(len(placed.nearest))
+    chosen, row = (every, every) if slope is None else (placed.chosen, placed.nearest)
     slope = model.slope(white, problem) if slope is None else slope
     there = model(white, problem)
-    values, by_arrival, by_theta = _pointwise(white, problem, there, placed)
+    values, by_arrival, by_theta = _pointwise(white, problem, there, placed, chosen)
     slopes = [
         None if along is None
         else problem.prior.from_theta(
@@ -247,17 +263,18 @@ def linearised(
         )
         for along, more in zip(by_arrival, by_theta, strict=True)
     ]  # fmt: skip
-    return Linearised(values, tuple(slopes))
+    return Linearised(values, tuple(slopes), row)
 
 
 @eqx.filter_jit
-def _pointwise(white: Theta, problem: Problem, there: Float[Array, " points"], placed: PlacedMap):
-    """For each evidence the prediction at these arrival times, its derivative with respect to the arrival at
-    its own point, and with respect to theta."""
+def _pointwise(white: Theta, problem: Problem, there: Float[Array, " points"], placed: PlacedMap, rows):
+    """For each evidence the prediction at these arrival times, and at some points its derivative with respect
+    to the arrival at the own point, and with respect to theta."""
     theta, twin = problem.prior.at(white), problem.twin
     flat, back = ravel_pytree(theta)
+    some, at_some = placed.some(rows), there[rows]
     # a non-activated point still has a derivative with respect to the additive terms
-    still = jnp.nan_to_num(there)
+    still = jnp.nan_to_num(at_some)
     values, by_arrival, by_theta = [], [], []
     for one in problem.evidence:
         if one.recorder(twin, placed) is not None:
@@ -266,11 +283,11 @@ def _pointwise(white: Theta, problem: Problem, there: Float[Array, " points"], p
             continue
 
         def of(theta, arrival, one=one):
-            return one.predict(theta, twin, placed, arrival, None)
+            return one.predict(theta, twin, some, arrival, None)
 
-        value, along = jax.jvp(lambda a, of=of: of(theta, a), (there,), (jnp.ones_like(there),))
-        values.append(value)
-        by_arrival.append(jnp.where(jnp.isfinite(there), along, 0.0))
+        values.append(one.predict(theta, twin, placed, there, None))
+        _, along = jax.jvp(lambda a, of=of: of(theta, a), (at_some,), (jnp.ones_like(at_some),))
+        by_arrival.append(jnp.where(jnp.isfinite(at_some), along, 0.0))
         by_theta.append(jax.jacfwd(lambda f, of=of: of(back(f), still))(flat))
     return tuple(values), tuple(by_arrival), tuple(by_theta)
 
@@ -294,7 +311,8 @@ def curvature(
         told = _information(theta, seen, one, tuple(values))
         slopes = [slope for slope in found.slopes if slope is not None]
         for slope, weight in zip(slopes, told[0], strict=True):
-            total += (slope * np.asarray(weight, np.float64)[:, None]).T @ slope
+            scaled = slope * np.sqrt(found.gathered(weight))[:, None]
+            total += scaled.T @ scaled
         own = np.asarray(ravel_pytree(told[1])[0], np.float64)
         root = problem.prior.root
         total += np.diag(own) if root is None else np.asarray(root).T @ (own[:, None] * np.asarray(root))

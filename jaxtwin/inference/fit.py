@@ -21,7 +21,7 @@ from .problem import Problem, complete, median_offset, placed_evidence, prior_me
 from .search import Report, Settings, begin_search, descend, eikonal_round
 
 OPTIMISERS = "trust_region", "lbfgs"
-EIKONAL_ROUNDS = 5  # two more than the rounds with a soft scar border
+EIKONAL_ROUNDS = 5
 
 
 class Fit(eqx.Module):

@@ -22,7 +22,8 @@ from .problem import Problem
 
 SOFT = 0.0, 1 / 3, 2 / 3  # sharpness of the scar border in the first rounds, relative to its own
 EIKONAL_ITERATIONS = 10  # iterations of one round
-EIKONAL_TOLERANCE = 2.0  # coarse, since the next correction moves the minimum by more
+EIKONAL_ENOUGH = 0.1  # of the first decrement of a round: what is left is smaller than the next correction
+EIKONAL_TOLERANCE = 0.03  # for each parameter: coarse, since the next correction moves the minimum by more
 EXCITING = 4  # steps of one standard deviation towards cells that conduct all beats
 
 Report = Callable[[int, Assessment], Any]
@@ -141,7 +142,7 @@ def _eikonal_fit(problem: Problem, placed, white: Theta, added: list) -> Optimum
 
     return trust_region(
         assess, along_models(problem, placed), white,
-        iterations=EIKONAL_ITERATIONS, tolerance=EIKONAL_TOLERANCE,
+        iterations=EIKONAL_ITERATIONS, tolerance=EIKONAL_TOLERANCE, enough=EIKONAL_ENOUGH,
     )  # fmt: skip
 
 
@@ -149,11 +150,13 @@ def eikonal_round(state: State, settings: Settings) -> State:
     """A fit of eikonal waves corrected by the difference between the simulation at its start and its own
     eikonal wave: a space mapping (Bandler et al. 1994, doi 10.1109/22.339794), for one simulation and no
     gradient."""
-    sharp, problem, white = state.stage >= len(SOFT), state.problem, state.white
-    twin = problem.twin
-    if not sharp:
+    problem, white = state.problem, state.white
+    twin, soft = problem.twin, problem.twin.tissue_map
+    if state.stage < len(SOFT):
         # far from the true border, a sharp scar border has no derivative
-        soft = twin.tissue_map.softened(SOFT[state.stage])
+        soft = soft.softened(SOFT[state.stage])
+    sharp = soft is twin.tissue_map
+    if not sharp:
         problem = problem.with_twin(eqx.tree_at(lambda t: t.tissue_map, twin, soft))
     now = simulated_assessment(problem, state.placed, white, settings.names, settings.following)
     if now.failure and not state.stage:

@@ -29,9 +29,10 @@ def log_volume(
     """log det(I + J^T W J)/2, with J of the activation times along arrival models around `white`, its
     derivative with respect to `white`, and the models `linearised`.
 
-    It is evaluated at the `level` of the noise of the evidence; the dependence of the volume on the noise is
-    in `Arrival.lost`. The effect of the conduction direction on J is neglected. 0 for models with the exact
-    Jacobian of a few parameters.
+    J has the rows of the `chosen` points of each map, each for all points near it. It is evaluated at the
+    `level` of the noise of the evidence; the dependence of the volume on the noise is in `Arrival.lost`. The
+    effect of the conduction direction on J is neglected. 0 for models with the exact Jacobian of a few
+    parameters.
     """
     rays = [model for model in models if isinstance(model, RayArrival)]
     if len(rays) < len(models):
@@ -42,24 +43,25 @@ def log_volume(
     at_level = theta | {"evidence": theta["evidence"] | {arrival.name: {"noise": jnp.asarray(arrival.level)}}}
     flat, back = ravel_pytree(theta)
     precision = np.eye(flat.size)
-    steeps, known, weighted = [], [], []
+    courses, known, weighted = [], [], []
     for model, one in zip(rays, placed, strict=True):
-        steep = model.steep(theta, twin)
-        found = linearised(white, problem, model, one, model.slope(white, problem, steep))
+        steep, paths = model.steep(theta, twin), model.paths.some(one.chosen)
+        found = linearised(white, problem, model, one, paths.slope(steep, flat.size))
         told, _ = arrival.information(at_level, one, found.values[0])
-        slope = found.slopes[0]
+        slope, weight = found.slopes[0], found.gathered(told)
         assert slope is not None
-        weighted.append(np.asarray(told, np.float64)[:, None] * slope)
-        precision += slope.T @ weighted[-1]
-        steeps.append(steep)
+        scaled = np.sqrt(weight)[:, None] * slope
+        weighted.append(np.sqrt(weight)[:, None] * scaled)
+        precision += scaled.T @ scaled
+        courses.append((steep, paths))
         known.append(found)
     factor = cho_factor(precision, lower=True)
     gradient = np.zeros(flat.size)
-    for model, steep, slope in zip(rays, steeps, weighted, strict=True):
+    for model, (steep, paths), slope in zip(rays, courses, weighted, strict=True):
         # of the volume with respect to J, then to theta: J holds the delays times the slope of the log speed
         of_slope = problem.prior.to_theta(cho_solve(factor, slope.T).T)
         slower, of_fields = np.zeros(twin.space.nodes), {}
-        for block, dots in model.paths.dots(steep, of_slope):
+        for block, dots in paths.dots(steep, of_slope):
             # slower tissue has longer delays, and so a steeper derivative
             slower += (block.weights * dots).sum(axis=1)
             if block.name is not None:

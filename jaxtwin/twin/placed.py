@@ -3,11 +3,14 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
+from scipy.spatial import KDTree
 
 from .._results import InputError
+from ..anatomy import farthest_points
 from ..fem import Interpolation, locate
 from ..mapping import MappingData, project
 from ..monodomain import Stimulus
@@ -16,6 +19,7 @@ from .parameters import Theta, offset_ms
 from .twin import Twin
 from .wave import Wave
 
+CHOSEN = 1500  # points of which the derivatives are taken: 4 mm apart on an atrium
 SIGMA_MS = 2.0  # standard deviation of LATs that have none of their own; a fit estimates its scale
 
 
@@ -28,6 +32,8 @@ class PlacedMap(eqx.Module):
     - `weight`: (points,), 0 for excluded points and padding.
     - `mesh_error`: (points, terms), estimated discretisation error of the times, or None if unknown.
     - `measured`: measurements of other evidence at the points, by its name.
+    - `chosen`: up to `CHOSEN` points, spread evenly, and `nearest`: (points,), for each point its place among
+      them. The derivatives of neighbours are alike, so that a fit needs those of the chosen points only.
     """
 
     index: Int[Array, ""]
@@ -41,6 +47,8 @@ class PlacedMap(eqx.Module):
     basis: Float[Array, "points terms"] | None
     mesh_error: Float[Array, "points error_terms"] | None
     measured: dict[str, Any]
+    chosen: Int[Array | np.ndarray, " chosen"]
+    nearest: Int[Array | np.ndarray, " points"]
 
     @property
     def timed(self) -> Bool[Array, " points"]:
@@ -50,6 +58,16 @@ class PlacedMap(eqx.Module):
     def arrival(self, activation: Float[Array, " nodes"]) -> Float[Array, " points"]:
         """Activation at the points since the wave left its source, ms."""
         return self.place(activation) - self.beat.departure.latency(activation)
+
+    def some(self, rows: Int[Array | np.ndarray, " rows"]) -> "PlacedMap":
+        """The map of these points alone."""
+        place, *arrays = jax.tree.map(
+            lambda leaf: leaf[rows],
+            (self.place, self.lat_ms, self.sigma_ms, self.silent, self.until_ms, self.weight, self.basis,
+             self.mesh_error, self.measured),
+        )  # fmt: skip
+        own = jnp.arange(len(rows))
+        return PlacedMap(self.index, self.beat, place, *arrays, own, own)
 
     def with_mesh_error(self, error: Float[Array, "points error_terms"] | None) -> "PlacedMap":
         """The same map with this estimate of the discretisation error."""
@@ -83,7 +101,8 @@ def place_maps(twin: Twin, data: MappingData) -> tuple[tuple[PlacedMap, ...], li
         at = Interpolation(place.nodes[p], place.weights[p], place.distance[p])
         counts = np.arange(longest) < len(row)
         made.append(_placed(
-            twin, k, at, np.nan_to_num(data.lat_ms[p]), data.sigma_ms[p], data.silent[p], until[p], counts
+            twin, k, at, np.nan_to_num(data.lat_ms[p]), data.sigma_ms[p], data.silent[p], until[p], counts,
+            data.positions[p],
         ))  # fmt: skip
         filled.append(np.where(counts, p, -1))
     return tuple(made), filled
@@ -110,10 +129,11 @@ def place_unmeasured(twin: Twin, stimulus: Stimulus, positions: Float[np.ndarray
     """A map at these positions (mm) of another stimulus, before it is measured."""
     count, place = len(positions), locate(twin.mesh, positions)
     zeros = np.zeros(count)
-    return _placed(twin, stimulus, place, zeros, zeros + 1, np.zeros(count, bool), zeros, zeros + 1)
+    silent = np.zeros(count, bool)
+    return _placed(twin, stimulus, place, zeros, zeros + 1, silent, zeros, zeros + 1, np.asarray(positions))
 
 
-def _placed(twin: Twin, what: int | Stimulus, place, lat, sigma, silent, until, weight) -> PlacedMap:
+def _placed(twin: Twin, what: int | Stimulus, place, lat, sigma, silent, until, weight, at) -> PlacedMap:
     real = twin.space.mass.dtype
     measured = not isinstance(what, Stimulus)
     basis = None if twin.discrepancy is None else place(twin.discrepancy.T).T
@@ -123,8 +143,18 @@ def _placed(twin: Twin, what: int | Stimulus, place, lat, sigma, silent, until, 
     return PlacedMap(
         jnp.asarray(what if measured else 0), twin.beat(what), place, jnp.asarray(lat, real),
         jnp.asarray(sigma, real), jnp.asarray(silent), jnp.asarray(until, real), jnp.asarray(weight, real),
-        basis, nothing, {},
+        basis, nothing, {}, *_spread(at, CHOSEN),
     )  # fmt: skip
+
+
+def _spread(points: Float[np.ndarray, "points dim"], count: int):
+    """See `chosen` and `nearest` of `PlacedMap`."""
+    if len(points) <= count:
+        return np.arange(len(points)), np.arange(len(points))
+    chosen = farthest_points(points, count)
+    # all maps of a fit have the same shapes, whether points share a place or not
+    chosen = np.concatenate([chosen, np.full(count - len(chosen), chosen[0])])
+    return chosen, KDTree(points[chosen]).query(points)[1]
 
 
 def additive_terms(theta: Theta, twin: Twin, placed: PlacedMap) -> Float[Array, " points"]:

@@ -154,6 +154,8 @@ class LogDiffusivity(AbstractTissueMap):
         return jax.nn.sigmoid(self.sharpness * (self.scar_bias + scar))
 
     def softened(self, share: float) -> "LogDiffusivity":
+        if self.scar_basis is None:
+            return self
         softest = min(FAINT / max(-self.scar_bias, FAINT), float(self.sharpness))
         sharpness = softest ** (1.0 - share) * self.sharpness**share
         return eqx.tree_at(lambda c: c.sharpness, self, jnp.asarray(sharpness, self.basis.dtype))

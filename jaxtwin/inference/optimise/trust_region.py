@@ -17,6 +17,8 @@ from .assessment import Assessment, Optimum, history_row
 MEMORY = 8  # number of stored steps
 ALIGNED = 0.02  # cosine between a step and the model error along it, below which it is not used as curvature
 NEAR = 0.03  # of the root of the tolerance: gradient at which a model counts as minimised
+GROWTH = 4.0  # of the damping after the first rejected step; twice that after each further one
+LEAST = 0.1  # damping that is worth trying after a rejected step
 ROUNDING = 1e-5  # relative rounding error of a loss summed in single precision
 
 
@@ -52,6 +54,7 @@ def trust_region(
     *,
     iterations: int = 40,
     tolerance: float = 0.01,
+    enough: float = 0.0,
     start: Progress | None = None,
     report: Callable[[int, Assessment], Any] = lambda iteration, assessment: None,
     save: Callable[[Progress], Any] = lambda progress: None,
@@ -64,13 +67,14 @@ def trust_region(
 
     with m the `model`, g the exact gradient there, so that the first order is exact (Alexandrov et al. 2001,
     doi 10.2514/2.2877), and C a correction of the curvature of m from the last steps (symmetric
-    rank-one updates). mu is raised tenfold if a step is rejected and lowered if the loss decreases as
-    predicted (Levenberg, Marquardt). A step is rejected if the loss does not decrease, is not finite, or if
-    fewer points are captured.
+    rank-one updates). mu is raised, faster each time, while steps are rejected, and then follows the ratio of
+    the decrease of the loss to the predicted one (Nielsen 1999, IMM-REP-1999-05). A step is rejected if the
+    loss does not decrease, is not finite, or if fewer points are captured.
 
-    It ends when half the Newton decrement, the predicted further decrease of the loss, is below `tolerance`:
-    0.01 is a seventh of a posterior standard deviation. `start` resumes; `save` is called with the progress
-    after each iteration. Raises `SolveError` if the start itself has no finite loss.
+    It ends when half the Newton decrement, the predicted further decrease of the loss, is below `tolerance`
+    for each parameter that the data determine: 0.01 is a seventh of a posterior standard deviation, root mean
+    square. With `enough` it also ends when the decrement is that fraction of the first. `start` resumes; `save` is called with the progress after each iteration. Raises `SolveError` if
+    the start itself has no finite loss.
     """
     flat, back = ravel_pytree(theta)
     real = flat.dtype
@@ -86,30 +90,29 @@ def trust_region(
     if not np.isfinite(now.loss):
         raise SolveError(now.failure or "The loss at the start of the fit is not finite.")
     steps, errors = ([], []) if start is None else (list(start.steps), list(start.errors))
-    damping = 0.1 if start is None else start.damping
+    damping = LEAST if start is None else start.damping
     history = [history_row(0, now, 0.0)] if start is None else list(start.history)
     first = int(history[-1]["iteration"]) + 1
     report(first - 1, now)
-    reason = f"reached {iterations} iterations"
+    reason, goal = f"reached {iterations} iterations", 0.0
     for iteration in range(first, iterations + 1):
         gradient, near = slope(now), model(whole(here), now)
         missing = _missing(steps, errors, len(here))
         bend = cho_factor(near.curvature + missing + np.eye(len(here)))
         decrement = 0.5 * float(gradient @ cho_solve(bend, gradient))
-        least = max(tolerance, ROUNDING * abs(now.loss))
-        accepted = None
+        determined = float(np.trace(cho_solve(bend, near.curvature)))
+        goal = enough * decrement if iteration == first else goal
+        least = max(tolerance * max(determined, 1.0), goal, ROUNDING * abs(now.loss))
+        accepted, growth = None, GROWTH
         for _ in range(8 if decrement > least else 0):
             step, change, foreseen = _step(near, missing, damping, here, gradient, least)
             new = objective(whole(here + step))
             fallen = now.loss - new.loss
             if np.isfinite(new.loss) and fallen > 1e-3 * foreseen and new.captured >= now.captured:
                 accepted = new, step, slope(new) - gradient - change
-                if fallen > 0.5 * foreseen:
-                    damping = damping * 0.1 if damping > 0.02 else 0.0
-                elif fallen < 0.1 * foreseen:
-                    damping = max(4.0 * damping, 0.5)
+                damping *= max(1.0 / 3.0, 1.0 - (2.0 * fallen / foreseen - 1.0) ** 3)
                 break
-            damping = max(10.0 * damping, 0.1)
+            damping, growth = growth * max(damping, LEAST), 2.0 * growth
         if accepted is None:
             reason = "converged" if decrement <= 5.0 * least else "stopped: no step reduced the loss"
             break
