@@ -7,6 +7,7 @@ import numpy as np
 
 from .house import advertised_path
 from .path import DATA, _need
+from .surfaces import surfaces
 
 ROUNDS = 3  # of each side, interleaved
 
@@ -131,4 +132,4 @@ def _seconds() -> dict[str, Any]:
     }  # fmt: skip
 
 
-BENCHMARKS = {"two-commands": two_commands, "window": window}
+BENCHMARKS = {"two-commands": two_commands, "window": window, "surfaces": surfaces}

@@ -129,6 +129,10 @@ def import_(
         str, typer.Option(help="Take LATs from the waveforms: auto, unipolar or bipolar.")
     ] = "",
     edge: Annotated[float, typer.Option(help="With --case: edges of the mesh, mm.")] = 1.0,
+    close: Annotated[
+        float,
+        typer.Option(help="With --case: perimeter below which holes in the wall are closed, mm; 0: none."),
+    ] = 30.0,
     fibres: Annotated[
         str,
         typer.Option(
@@ -165,7 +169,7 @@ def import_(
             with new_folder(case) as made:
                 study = import_study(source, made / "study.h5", progress=progress, **how)
                 kind = "" if fibres == "none" else fibres
-                make_study_case(study, "study.h5", made, edge_mm=edge, fibres=kind, say=say)
+                make_study_case(study, "study.h5", made, edge_mm=edge, close_mm=close, fibres=kind, say=say)
     table = Table("map", "points", "valid", "LAT, ms", "nodes", "waveforms", title_justify="left")
     for row in rows(study):
         table.add_row(*row)

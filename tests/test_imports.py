@@ -18,6 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FENCES = {
     "blackjax": ["inference/nuts.py"],
     "meshio": ["anatomy/*"],
+    "mmgpy": ["anatomy/remesh.py"],
     "defusedxml": ["mapping/formats/xml.py"],
     "h5py": [
         "anatomy/*",

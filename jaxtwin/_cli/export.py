@@ -25,8 +25,8 @@ def export(
     know.
 
     A study: `.csv` (all points), `.mat` (OpenEP, one map), `.vtu` (the surface of one map with its fields),
-    `.pts` (openCARP; the chamber, cut, repaired and with edges of `edge_mm`). A run: a folder (a case for
-    openCARP), `.vtu`. Raises `InputError` for others.
+    `.pts` (openCARP; the chamber, cut, repaired and remeshed to edges of `edge_mm`). A run: a folder (a case
+    for openCARP), `.vtu`. Raises `InputError` for others.
     """
     if (source / RESULT).is_file():
         return _of_run(source, target)

@@ -106,18 +106,25 @@ def rows(study: Study) -> list[tuple[str, ...]]:
 
 
 def make_study_case(
-    study: Study, file: str, folder: Path, *, edge_mm: float, fibres: str = "", say: Say = lambda text: None
+    study: Study,
+    file: str,
+    folder: Path,
+    *,
+    edge_mm: float,
+    close_mm: float = 30.0,
+    fibres: str = "",
+    say: Say = lambda text: None,
 ) -> None:
     """Writes heart.vtu and case.toml into a folder, for the maps of a study that have valid LATs. `file`: the
     study, as seen from the folder.
 
-    `fibres`: "" (those of the surface, if any), "rule", or a mesh with fibres, registered to the same
-    coordinates. Raises `InputError` where no map has a LAT or none a surface.
+    `edge_mm`, `close_mm`: see `chamber`. `fibres`: "" (those of the surface, if any), "rule", or a mesh with
+    fibres, registered to the same coordinates. Raises `InputError` where no map has a LAT or none a surface.
     """
     data = study.data()
     bearer = _bearer(study, data.names)
     assert bearer.surface is not None
-    heart = chamber(bearer.surface, edge_mm=edge_mm)
+    heart = chamber(bearer.surface, edge_mm=edge_mm, close_mm=close_mm)
     for line in heart.lines:
         say(line)
     mesh, ratio = heart.mesh, 1.0 if bearer.surface.fibres is None else ANISOTROPY

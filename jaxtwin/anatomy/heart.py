@@ -12,7 +12,9 @@ from .meshfile import read_mesh
 from .missing import missing
 from .opencarp import read_vtx
 from .order import Reordered, reorder
+from .quality import quality
 from .refine import Refinement, refine_with_map
+from .remesh import Remeshed, remesh
 from .repair import Repaired
 from .repair import repair as repaired
 from .size import size_warnings
@@ -22,7 +24,8 @@ from .size import size_warnings
 class Heart:
     """A computational mesh and its origin.
 
-    - `origin`: (nodes,), the node of the file that each node is, or -1 for a node added by refinement.
+    - `origin`: (nodes,), the node of the file that each node is, or -1 for a node added by refinement or
+      remeshing.
     - `point_data`: arrays of the file at the nodes, as floats. A node of the file keeps its value, including
       a number for "missing"; an added node is interpolated, and NaN if a parent is missing.
     - `node_sets`: masks, (nodes,), of the vertex files by their names.
@@ -37,7 +40,7 @@ class Heart:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     sources: tuple[Path, ...] = ()
-    steps: tuple[Repaired | Refinement | Reordered, ...] = ()
+    steps: tuple[Repaired | Remeshed | Refinement | Reordered, ...] = ()
 
     def carry(self, values: Float[np.ndarray, "file_nodes ..."]) -> Float[np.ndarray, "nodes ..."]:
         """Maps values at the nodes of the file, NaN if missing, to the nodes of the mesh."""
@@ -46,7 +49,8 @@ class Heart:
         return values
 
     def carry_set(self, chosen: Bool[np.ndarray, " file_nodes"]) -> Bool[np.ndarray, " nodes"]:
-        """Maps a set of nodes of the file to the mesh; an added node is in it if all its parents are."""
+        """Maps a set of nodes of the file to the mesh; an added node is in it if all its parents are, or in
+        remeshing those with half of its weight."""
         for step in self.steps:
             chosen = step.carry_set(chosen)
         return chosen
@@ -58,16 +62,18 @@ def read_heart(
     unit: str = "auto",
     repair: bool = True,
     keep: str = "connected",
+    remesh_mm: float = 0.0,
     refine: int = 0,
     vertices: Mapping[str, str | Path] | None = None,
 ) -> Heart:
-    """Reads a mesh (see `read_mesh`), repairs it, halves its edges `refine` times and reorders its nodes for
-    the solver.
+    """Reads a mesh (see `read_mesh`), repairs it, remeshes it to edges of `remesh_mm`, halves its edges
+    `refine` times and reorders its nodes for the solver.
 
     **Arguments:**
 
     - `unit`: of the points, "auto", "um", "mm", "cm" or "m".
     - `repair`: whether to repair. `keep`: which components the repair keeps, see `repair`.
+    - `remesh_mm`: length of the edges, mm, see `remesh`; 0 leaves the cells of the file.
     - `refine`: number of uniform refinements.
     - `vertices`: files of node indices (`.vtx`), by the names of their sets.
 
@@ -87,7 +93,7 @@ def read_heart(
     file = read_mesh(path, unit)
     warnings, notes = size_warnings(file.mesh, path.name, unit), list(file.notes)
     sets = {name: _nodes(each, len(file.mesh.points)) for name, each in (vertices or {}).items()}
-    steps: list[Repaired | Refinement | Reordered] = []
+    steps: list[Repaired | Remeshed | Refinement | Reordered] = []
     mesh = file.mesh
     if repair:
         steps.append(cleaned := repaired(mesh, keep=keep))
@@ -96,6 +102,13 @@ def read_heart(
         for name, chosen in sets.items():
             if gone := int((chosen & (cleaned.nodes < 0)).sum()):
                 notes.append(f"{gone} of {int(chosen.sum())} nodes of {name} are not in the repaired mesh.")
+    if remesh_mm:
+        steps.append(made := remesh(mesh, remesh_mm))
+        mesh = made.mesh
+        notes.append(
+            f"Remeshed to edges of {remesh_mm:g} mm: {len(mesh.points)} nodes, least quality "
+            f"{quality(mesh).min():.2g}."
+        )
     for _ in range(refine):
         steps.append(finer := refine_with_map(mesh))
         mesh = finer.mesh
@@ -110,6 +123,8 @@ def read_heart(
     sets = {name: heart.carry_set(chosen) for name, chosen in sets.items()}
     if refine:
         warnings += _single(sets, origin)
+    if remesh_mm:
+        warnings += _lost(sets)
     return Heart(heart.mesh, origin, data, sets, (*notes, *said), warnings, file.sources, heart.steps)
 
 
@@ -126,6 +141,15 @@ def _single(sets, origin):
         "which may excite too little tissue to start a wave."
         for name, chosen in sets.items()
         if chosen.any() and not (chosen & (origin < 0)).any()
+    )
+
+
+def _lost(sets):
+    """Warnings of sets of which remeshing leaves nothing."""
+    return tuple(
+        f"No node of the remeshed mesh belongs to {name}, whose nodes lie closer together than its edges."
+        for name, chosen in sets.items()
+        if not chosen.any()
     )
 
 

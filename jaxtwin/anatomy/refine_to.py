@@ -6,6 +6,7 @@ import scipy.sparse as sp
 from jaxtyping import Float, Int
 
 from .._results import InputError
+from .closest import interpolated
 from .mesh import Mesh
 from .topology import edges_of_cells
 
@@ -31,11 +32,7 @@ class LocalRefinement(eqx.Module):
 
         A fine node is NaN if a parent is not finite: no value is derived from a missing one.
         """
-        found = values[self.parents]
-        weights = self.weights.reshape(*self.weights.shape, *[1] * (values.ndim - 1))
-        known = np.isfinite(found)
-        total = np.where(known, weights * np.where(known, found, 0.0), 0.0).sum(axis=1)
-        return np.where((known | (weights == 0)).all(axis=1), total, np.nan)
+        return interpolated(values, self.parents, self.weights)
 
 
 def refine_to(mesh: Mesh, edge_mm: float) -> LocalRefinement:
@@ -51,7 +48,12 @@ def refine_to(mesh: Mesh, edge_mm: float) -> LocalRefinement:
     Regions and fibres are inherited, orientation is kept. Raises `InputError` for meshes that do not consist
     of triangles, and for an edge length that is not positive or would give too many cells.
     """
-    _check(mesh, edge_mm)
+    if mesh.corners != 3:
+        raise InputError(
+            f"a mesh whose cells have {mesh.corners} corners", "a surface of triangles",
+            "Use remesh, which takes tetrahedra too, or refine, which halves the edges of any mesh",
+        )  # fmt: skip
+    check_edge(mesh, edge_mm)
     points, cells = mesh.points, mesh.cells.astype(np.int64)
     origin = np.arange(len(cells))
     share = sp.csr_matrix(sp.identity(len(points)))
@@ -117,17 +119,20 @@ def _rows(share):
     return parents.astype(np.int64), weights
 
 
-def _check(mesh, edge_mm):
-    if mesh.corners != 3:
+def check_edge(mesh: Mesh, edge_mm: float) -> None:
+    """Raises `InputError` for an edge length that is not positive or would give too many cells, and for
+    meshes of segments."""
+    if mesh.corners < 3:
         raise InputError(
-            f"a mesh whose cells have {mesh.corners} corners", "a surface of triangles",
+            f"a mesh whose cells have {mesh.corners} corners", "triangles or tetrahedra",
             "Use refine, which halves the edges of any mesh",
         )  # fmt: skip
     if not (np.isfinite(edge_mm) and edge_mm > 0):
         raise InputError(f"an edge of {edge_mm} mm", "a length above 0", "Use 1 to 1.5 mm for an atrium")
-    cells = 4.0 / np.sqrt(3.0) * mesh.measures.sum() / edge_mm**2
+    one = np.sqrt(3.0) / 4.0 * edge_mm**2 if mesh.corners == 3 else edge_mm**3 / (6.0 * np.sqrt(2.0))
+    cells = mesh.measures.sum() / one
     if cells > _MOST:
         raise InputError(
-            f"an edge of {edge_mm:g} mm, which needs {cells:.1g} triangles or more",
-            f"an edge that {_MOST:.0e} triangles can have", "Check the unit of the points, or lengthen it",
+            f"an edge of {edge_mm:g} mm, which needs {cells:.1g} cells or more",
+            f"an edge that {_MOST:.0e} cells can have", "Check the unit of the points, or lengthen it",
         )  # fmt: skip

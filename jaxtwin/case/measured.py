@@ -25,7 +25,7 @@ def measured(case: Case, heart: Heart) -> tuple[MappingData, list[Path]]:
     if path.suffix.lower() in (".h5", ".hdf5"):
         data = read_study(path).data(case.map.maps or None)
         return data, [path]
-    if path == case.path(case.mesh.file):
+    if path == case.path(case.mesh.file) and not case.mesh.remesh_mm:
         # the same file: carry the array through the repair, so that each point is a node
         file, own = None, heart.origin >= 0  # what refinement adds was not measured
         points, arrays = heart.mesh.points[own], {k: v[own] for k, v in heart.point_data.items()}

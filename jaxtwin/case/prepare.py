@@ -68,7 +68,8 @@ class Prepared:
         sets = {one.file: self.case.path(one.file) for one in self.case.pulses() if one.kind == "vtx"}
         found = read_heart(
             self.case.path(table.file), unit=table.unit, repair=table.repair, keep=table.keep,
-            refine=table.refine, vertices={name: path for name, path in sets.items() if name},
+            remesh_mm=table.remesh_mm, refine=table.refine,
+            vertices={name: path for name, path in sets.items() if name},
         )  # fmt: skip
         curved = (np.ptp(found.mesh.points, axis=0) > 0).all() and found.mesh.dim == 3
         if ratio > 1 and curved and any("placeholder" in note for note in found.notes):

@@ -38,6 +38,9 @@ class MeshCase:
         "of parts that do not touch: connected (a second part of 5 % or more is refused), largest, all",
         choices=("connected", "largest", "all"),
     )
+    remesh_mm: float = setting(
+        0.0, "edge length to which the mesh is remeshed, mm; 0 leaves its cells as they are", least=0.0
+    )
     refine: int = setting(0, "times every edge is halved", least=0, most=8)
     mass_scaling: float = setting(
         0.005, "fraction of mass that may be added at the smallest cells", least=0.0, most=1.0

@@ -19,9 +19,9 @@ from scipy.spatial import KDTree
 
 from .._results import InputError
 from ..anatomy import Mesh, Opening, openings
+from ..anatomy.closest import closest_on_simplex
 from ..anatomy.fibres import place_fibres
 from ..fem import lumped_mass, p1_gradients
-from ..fem.locate import closest_on_simplex
 
 BODY, VALVE, LEFT_VEINS, RIGHT_VEINS = range(4)
 BUNDLES = ("body", "valve", "left veins", "right veins")

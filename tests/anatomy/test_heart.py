@@ -5,7 +5,7 @@ import pytest
 
 import jaxtwin as jt
 from jaxtwin._results import InputError
-from jaxtwin.anatomy import Mesh, atrial_shell, refine_to, refine_with_map, reorder, write_mesh
+from jaxtwin.anatomy import Mesh, atrial_shell, refine_to, refine_with_map, remesh, reorder, write_mesh
 from jaxtwin.anatomy.missing import missing
 from jaxtwin.anatomy.opencarp import write_vtx
 from jaxtwin.anatomy.size import size_warnings
@@ -59,7 +59,7 @@ def test_what_counts_as_missing():
 
 def test_every_carry_keeps_missing_ones_missing():
     mesh = Mesh([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]], [[0, 1, 2]])
-    for step in (refine_with_map(mesh), refine_to(mesh, 3.0)):
+    for step in (refine_with_map(mesh), refine_to(mesh, 3.0), remesh(mesh, 3.0)):
         values = step.carry(np.array([np.nan, 1.0, 3.0]))
         touched = np.isclose(step.mesh.points.sum(axis=1), 4.0)  # on the side without the missing corner
         np.testing.assert_array_equal(np.isfinite(values), touched)
@@ -79,6 +79,29 @@ def test_a_set_of_nodes_is_refined_with_the_mesh(shell, tmp_path):
         assert heart.mesh.measures[inside].sum() == pytest.approx(shell.measures[whole].sum(), rel=1e-9)
         np.testing.assert_array_equal(chosen, heart.carry_set(near))
     assert heart.warnings == ()
+
+
+def test_a_heart_is_remeshed(shell, tmp_path):
+    values = shell.points @ np.array([1.0, 2.0, 3.0])
+    values[:50] = np.nan
+    write_mesh(tmp_path / "heart.vtu", shell, {"lat": values})
+    top = np.flatnonzero(shell.points[:, 2] > 10.0)
+    (tmp_path / "top.vtx").write_text(f"{len(top)}\nextra\n" + "\n".join(map(str, top)))
+    (tmp_path / "one.vtx").write_text(f"1\nextra\n{int(np.argmin(np.abs(shell.points).sum(axis=1)))}")
+    sets = {name: tmp_path / name for name in ("top.vtx", "one.vtx")}
+    heart = jt.read_heart(tmp_path / "heart.vtu", remesh_mm=1.5, vertices=sets)
+    mesh, lat = heart.mesh, heart.point_data["lat"]
+    assert any(note.startswith("Remeshed to edges of 1.5 mm") for note in heart.notes)
+    assert np.abs(np.median(mesh.edge_lengths) / 1.5 - 1.0) < 0.1
+    known = np.isfinite(lat)
+    np.testing.assert_allclose(lat[known], mesh.points[known] @ [1.0, 2.0, 3.0], atol=1e-4)
+    assert 0.0 < (~known).mean() < 0.3
+    chosen = heart.node_sets["top.vtx"]
+    assert (chosen == (mesh.points[:, 2] > 10.0)).mean() > 0.95
+    own = heart.origin >= 0
+    np.testing.assert_allclose(mesh.points[own], shell.points[heart.origin[own]], atol=1e-4)
+    coarse = jt.read_heart(tmp_path / "heart.vtu", remesh_mm=6.0, vertices=sets)
+    assert any("one.vtx" in each for each in coarse.warnings) == (not coarse.node_sets["one.vtx"].any())
 
 
 def test_nodes_that_stay_single_are_a_warning(shell, tmp_path):

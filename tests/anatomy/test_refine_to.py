@@ -142,7 +142,7 @@ def test_bad_input():
     for edge in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(InputError, match="an edge of"):
             refine_to(mesh, edge)
-    with pytest.raises(InputError, match="triangles or more"):
+    with pytest.raises(InputError, match="cells or more"):
         refine_to(mesh, 1e-6)
     with pytest.raises(InputError, match="4 corners"):
         refine_to(slab(1.0, 1.0, 1.0, 0.5), 0.2)

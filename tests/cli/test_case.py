@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jaxtwin import InputError
+from jaxtwin.anatomy import atrial_shell, write_mesh
 from jaxtwin.case import (
     LISTED,
     TABLES,
@@ -21,6 +22,7 @@ from jaxtwin.case import (
     example_case,
     load_case,
     parameter_keys,
+    prepare,
     write_case,
 )
 from jaxtwin.cells import MODELS
@@ -245,3 +247,18 @@ def test_a_folder_is_its_case_toml(tmp_path):
     assert load_case(tmp_path) == load_case(tmp_path / "case.toml")
     with pytest.raises(InputError, match=r"case\.toml, which cannot be read"):
         load_case(tmp_path / "..")
+
+
+def test_a_map_in_the_file_of_a_remeshed_heart_keeps_its_points(tmp_path):
+    """Else only the few nodes that are also nodes of the file would be points."""
+    shell = atrial_shell(3.0)
+    write_mesh(tmp_path / "heart.vtu", shell, {"LAT": 50.0 + shell.points[:, 2]})
+    table = {"file": str(tmp_path / "heart.vtu")}
+    text = (
+        "[mesh]\nfile = {file!r}\nremesh_mm = 2.0\n[tissue]\nspeed_mm_per_ms = 0.7\nanisotropy_ratio = 1.0\n"
+    )
+    text += '[[beat]]\n[[beat.pulse]]\nkind = "map"\n[map]\nfile = {file!r}\narray = "LAT"\n'
+    (tmp_path / "case.toml").write_text(text.format(**table))
+    ready = prepare(load_case(tmp_path / "case.toml"))
+    assert len(ready.data.positions) == len(shell.points)
+    assert (ready.heart.origin < 0).mean() > 0.5

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from jaxtwin._results import InputError
+from jaxtwin.anatomy.closest import closest_on_simplex
 from jaxtwin.anatomy.mesh import Mesh
-from jaxtwin.fem.locate import closest_on_simplex, locate
+from jaxtwin.fem.locate import locate
 
 
 def sphere(count=300, seed=0):
@@ -111,7 +112,9 @@ def test_many_points_in_several_chunks(monkeypatch):
     mesh = sphere()
     positions = np.random.default_rng(2).normal(size=(500, 3)) * 8
     whole = locate(mesh, positions)
-    monkeypatch.setattr(sys.modules["jaxtwin.fem.locate"], "PAIRS", 50)  # the package exports the function
+    monkeypatch.setattr(
+        sys.modules["jaxtwin.anatomy.closest"], "PAIRS", 50
+    )  # the package exports the function
     np.testing.assert_array_equal(whole.distance, locate(mesh, positions).distance)
 
 
