@@ -40,7 +40,6 @@ from ..view import quality_map, save_figure
 
 Say = Callable[[str], None]
 HELD_OUT = 0.2  # of the points of all maps, kept for validation
-FIT_POINTS = 1000  # at most, spread evenly: the time of a fit grows with their number
 MODES = 300
 DISCREPANCY_MS = 3.0  # of real maps beside any model: fibres, thickness and rhythm are never known
 ANISOTROPY = 4.0  # conductivity along over across fibres, where there are fibres
@@ -139,21 +138,14 @@ def make_study_case(
         mesh, ratio = found.on(mesh), ANISOTROPY
     points = int(data.valid.sum())
     held_out = int(HELD_OUT * points)
-    fit_points = 0
     fit = FitCase(
         scar=len(data.names) > 1, modes=min(MODES, len(mesh.points) // 3), discrepancy_ms=DISCREPANCY_MS
     )
-    if points - held_out > FIT_POINTS:
-        fit_points = FIT_POINTS
-        say(
-            f"The case fits {fit_points} of the {points} points, spread evenly over the surface, and keeps "
-            f"{held_out} for validation: [map] fit_points in case.toml, 0 for all."
-        )
     case = Case(
         mesh=MeshCase(file="heart.vtu"), cells=CellsCase(),
         tissue=TissueCase(speed_mm_per_ms=0.7, anisotropy_ratio=ratio),
         beats=[BeatCase(pulses=[PulseCase(kind="map")]) for _ in data.names], time=TimeCase(),
-        map=MapCase(file=file, maps=data.names, held_out_points=held_out, fit_points=fit_points),
+        map=MapCase(file=file, maps=data.names, held_out_points=held_out),
         fit=fit,
         output=OutputCase(),
     )  # fmt: skip

@@ -183,7 +183,11 @@ class FitCase:
         "trust_region", "steps along the rays of the wave, or by L-BFGS", choices=("trust_region", "lbfgs")
     )
     iterations: int = setting(20, "steps by gradients, at most, after those of eikonal waves", least=1)
-    tolerance: float = setting(0.05, "fall of the loss that is left when to stop (trust_region)", above=0.0)
+    tolerance: float = setting(
+        0.02,
+        "fall of the loss that is left when to stop, for each determined parameter (trust_region)",
+        above=0.0,
+    )
     uncertainty_directions: int = setting(
         20,
         "products with the exact curvature, at most, to correct that along rays; 0: not corrected",

@@ -17,14 +17,14 @@ from ..mapping import MappingData
 from .optimise import Progress
 from .problem import Problem
 
-FORMAT = "jaxtwin fit 4"
+FORMAT = "jaxtwin fit 5"
 
 
 class Checkpoint(eqx.Module):
     """State of a fit. `stage`: number of completed parts. `start`: where the fit began, `white`: where the
     current part began, in double precision; `progress`: of the current part. `mesh_error`: of the placed
     maps; `lost`, `level`: of the evidence. `followed`: the waves that windows follow. `reason`: why the last
-    part ended."""
+    part ended, and `damping`: of its last step."""
 
     stage: int
     start: Float[np.ndarray, " parameters"]
@@ -34,6 +34,7 @@ class Checkpoint(eqx.Module):
     level: float
     history: tuple[dict[str, float], ...]
     reason: str
+    damping: float
     progress: Progress | None
     followed: Float[np.ndarray, "three maps nodes"] | None = None
 
@@ -53,7 +54,8 @@ def fingerprint(problem: Problem, data: MappingData, settings: dict[str, Any]) -
 def write_checkpoint(path: str | Path, key: str, checkpoint: Checkpoint) -> None:
     """Writes the checkpoint atomically."""
     arrays = {name: getattr(checkpoint, name) for name in ("start", "white", "mesh_error")}
-    state = {name: getattr(checkpoint, name) for name in ("stage", "lost", "level", "reason", "history")}
+    scalars = "stage", "lost", "level", "reason", "damping", "history"
+    state = {name: getattr(checkpoint, name) for name in scalars}
     if checkpoint.followed is not None:
         arrays["followed"] = checkpoint.followed
     now = checkpoint.progress

@@ -21,7 +21,7 @@ from .problem import Problem, complete, median_offset, placed_evidence, prior_me
 from .search import Report, Settings, begin_search, descend, eikonal_round
 
 OPTIMISERS = "trust_region", "lbfgs"
-EIKONAL_ROUNDS = 5
+EIKONAL_ROUNDS = 6
 
 
 class Fit(eqx.Module):
@@ -72,7 +72,7 @@ def fit(
     prior: Prior | None = None,
     theta: Theta | None = None,
     iterations: int = 20,
-    tolerance: float = 0.01,
+    tolerance: float = 0.02,
     optimiser: str = "trust_region",
     eikonal_rounds: int = EIKONAL_ROUNDS,
     checkpoint: str | Path | None = None,

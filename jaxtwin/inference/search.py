@@ -17,12 +17,13 @@ from .arrival_model import eikonal_model, nearby
 from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
 from .following import Following
 from .objective import along_models, objective, per_volume, simulated_assessment, weighed
-from .optimise import Assessment, Optimum, Progress, history_row, lbfgs, trust_region
+from .optimise import LEAST, Assessment, Optimum, Progress, history_row, lbfgs, trust_region
 from .problem import Problem
 
 SOFT = 0.0, 1 / 3, 2 / 3  # sharpness of the scar border in the first rounds, relative to its own
 EIKONAL_ITERATIONS = 10  # iterations of one round
-EIKONAL_ENOUGH = 0.1  # of the first decrement of a round: what is left is smaller than the next correction
+EIKONAL_ENOUGH = 0.3  # of the first decrement of a round: what is left is smaller than the next correction
+LOOSER = 0.1  # damping of the first step after a correction, over that of the last step before
 EIKONAL_TOLERANCE = 0.03  # for each parameter: coarse, since the next correction moves the minimum by more
 EXCITING = 4  # steps of one standard deviation towards cells that conduct all beats
 
@@ -44,7 +45,7 @@ class Settings:
 
 class State(eqx.Module):
     """State of a fit. `stage`: number of completed parts. `white`: where the current part began, `start`:
-    where the fit began. `progress`: of the current part."""
+    where the fit began. `progress`: of the current part. `damping`: of the last step of the last part."""
 
     problem: Problem
     placed: tuple[PlacedMap, ...]
@@ -53,6 +54,7 @@ class State(eqx.Module):
     stage: int = 0
     history: tuple[dict[str, float], ...] = eqx.field(static=True, default=())
     reason: str = eqx.field(static=True, default="")
+    damping: float = eqx.field(static=True, default=LEAST)
     progress: Progress | None = None
     assessment: Assessment | None = None
 
@@ -107,7 +109,8 @@ def begin_search(problem: Problem, placed, white: Theta, settings: Settings, dat
         arrival = state.problem.arrival
         now = Checkpoint(
             state.stage, start, white, np.asarray(errors, np.float64), float(arrival.lost),
-            float(arrival.level), state.history, state.reason, progress, following.arrays(len(state.placed)),
+            float(arrival.level), state.history, state.reason, state.damping,
+            progress, following.arrays(len(state.placed)),
         )  # fmt: skip
         write_checkpoint(path, key, now)
 
@@ -127,10 +130,12 @@ def _restored(problem: Problem, placed, white: Theta, saved: Checkpoint) -> Stat
         rows = zip(placed, saved.mesh_error, strict=True)
         placed = tuple(one.with_mesh_error(jnp.asarray(row, problem.dtype)) for one, row in rows)
     problem = problem.counted(saved.lost, saved.level)
-    return State(problem, placed, start, white, saved.stage, saved.history, saved.reason, saved.progress)
+    return State(
+        problem, placed, start, white, saved.stage, saved.history, saved.reason, saved.damping, saved.progress
+    )
 
 
-def _eikonal_fit(problem: Problem, placed, white: Theta, added: list) -> Optimum:
+def _eikonal_fit(problem: Problem, placed, white: Theta, added: list, damping: float) -> Optimum:
     """The fit of eikonal waves, with `added` ms at the points of each map."""
 
     def assess(white: Theta) -> Assessment:
@@ -143,6 +148,7 @@ def _eikonal_fit(problem: Problem, placed, white: Theta, added: list) -> Optimum
     return trust_region(
         assess, along_models(problem, placed), white,
         iterations=EIKONAL_ITERATIONS, tolerance=EIKONAL_TOLERANCE, enough=EIKONAL_ENOUGH,
+        damping=damping,
     )  # fmt: skip
 
 
@@ -173,7 +179,7 @@ def eikonal_round(state: State, settings: Settings) -> State:
     # estimating the discretisation error costs as much as the simulation, and it changes little
     waves = () if state.stage else simulated_waves(problem.twin, problem.prior.at(white), now.activation)
     counted, placed = weighed(problem, state.placed, white, models, waves, now.linearised)
-    found = _eikonal_fit(counted, placed, white, added)
+    found = _eikonal_fit(counted, placed, white, added, max(LOOSER * state.damping, LEAST))
     moved = jax.tree.map(jnp.subtract, found.theta, white)
     step = float(jnp.linalg.norm(ravel_pytree(moved)[0]))
     row = history_row(0, now, step) | {"gradient_norm": float("nan")}
@@ -182,6 +188,7 @@ def eikonal_round(state: State, settings: Settings) -> State:
     return replace(
         state, problem=counted.with_twin(twin), placed=placed, white=found.theta,
         stage=settings.rounds if settled else state.stage + 1, history=(*state.history, row),
+        damping=found.damping,
     )  # fmt: skip
 
 
@@ -207,14 +214,14 @@ def descend(state: State, settings: Settings, save) -> State:
     else:
         found = trust_region(
             assess, along_models(state.problem, state.placed), state.white,
-            iterations=until, tolerance=enough, start=state.progress,
+            iterations=until, tolerance=enough, damping=state.damping, start=state.progress,
             report=report, save=lambda progress: save(state, progress),
         )  # fmt: skip
     full = found.reason.startswith("reached")
     return replace(
         state, white=found.theta, history=before + found.history, progress=None, stage=state.stage + 1,
         reason=f"reached {settings.iterations} iterations" if full else found.reason,
-        assessment=found.assessment,
+        damping=found.damping, assessment=found.assessment,
     )  # fmt: skip
 
 

@@ -111,16 +111,6 @@ def fitted(jaxtwin, export, tmp_path_factory):
     return folder
 
 
-def test_the_case_of_a_dense_map_fits_some_of_its_points(jaxtwin, export, tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxtwin._cli.study.FIT_POINTS", 100)
-    outcome = jaxtwin("import", export, "--case", tmp_path / "case", "--edge", 5.0)
-    assert outcome.code == 0, outcome.err
-    said = " ".join(outcome.err.split())
-    assert "fits 100 of the 154 points, spread evenly over the surface, and keeps 30 for validation" in said
-    case = (tmp_path / "case" / "case.toml").read_text()
-    assert "\nfit_points = 100 " in case
-
-
 def test_a_case_of_a_study_is_fitted(fitted):
     assert (fitted / "result" / "summary.json").is_file()
     assert (fitted / "result" / "scar.png").is_file()  # two maps: scar is looked for

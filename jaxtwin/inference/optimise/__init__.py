@@ -2,6 +2,6 @@
 
 from .assessment import Assessment, Optimum, history_row
 from .lbfgs import lbfgs
-from .trust_region import Model, Progress, trust_region
+from .trust_region import LEAST, Model, Progress, trust_region
 
-__all__ = ["Assessment", "Model", "Optimum", "Progress", "history_row", "lbfgs", "trust_region"]
+__all__ = ["LEAST", "Assessment", "Model", "Optimum", "Progress", "history_row", "lbfgs", "trust_region"]

@@ -25,13 +25,14 @@ class Assessment(eqx.Module):
 
 
 class Optimum(eqx.Module):
-    """Result of a minimisation: theta, its assessment, one row of history per iteration, and the reason it
-    ended."""
+    """Result of a minimisation: theta, its assessment, one row of history per iteration, the reason it ended,
+    and the last `damping` of a trust region."""
 
     theta: PyTree
     assessment: Assessment
     history: tuple[dict[str, float], ...] = eqx.field(static=True)
     reason: str = eqx.field(static=True)
+    damping: float = 0.0
 
 
 def dot(a: PyTree, b: PyTree) -> float:

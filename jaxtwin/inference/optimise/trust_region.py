@@ -19,6 +19,10 @@ ALIGNED = 0.02  # cosine between a step and the model error along it, below whic
 NEAR = 0.03  # of the root of the tolerance: gradient at which a model counts as minimised
 GROWTH = 4.0  # of the damping after the first rejected step; twice that after each further one
 LEAST = 0.1  # damping that is worth trying after a rejected step
+FARTHEST = 1.5  # length of a step over that of the Newton step, both by the curvature of the model
+MODEL_ERROR = 0.25  # of the predicted decrease that may come from the error of the model
+SLOW = 3  # steps in a row that must gain something
+WALL = 100.0  # curvature of the model beyond, over its own
 ROUNDING = 1e-5  # relative rounding error of a loss summed in single precision
 
 
@@ -53,8 +57,9 @@ def trust_region(
     theta: PyTree,
     *,
     iterations: int = 40,
-    tolerance: float = 0.01,
+    tolerance: float = 0.02,
     enough: float = 0.0,
+    damping: float = LEAST,
     start: Progress | None = None,
     report: Callable[[int, Assessment], Any] = lambda iteration, assessment: None,
     save: Callable[[Progress], Any] = lambda progress: None,
@@ -72,9 +77,11 @@ def trust_region(
     loss does not decrease, is not finite, or if fewer points are captured.
 
     It ends when half the Newton decrement, the predicted further decrease of the loss, is below `tolerance`
-    for each parameter that the data determine: 0.01 is a seventh of a posterior standard deviation, root mean
-    square. With `enough` it also ends when the decrement is that fraction of the first. `start` resumes; `save` is called with the progress after each iteration. Raises `SolveError` if
-    the start itself has no finite loss.
+    for each parameter that the data determine: 0.02 is a fifth of a posterior standard deviation, root mean
+    square; or when the last three steps have lowered the loss by less than that on average. With `enough` it
+    also ends when the decrement is that fraction of the first. `damping`: mu at the start. `start` resumes;
+    `save` is called with the progress after each iteration. Raises `SolveError` if the start itself has no
+    finite loss.
     """
     flat, back = ravel_pytree(theta)
     real = flat.dtype
@@ -90,7 +97,7 @@ def trust_region(
     if not np.isfinite(now.loss):
         raise SolveError(now.failure or "The loss at the start of the fit is not finite.")
     steps, errors = ([], []) if start is None else (list(start.steps), list(start.errors))
-    damping = LEAST if start is None else start.damping
+    damping = damping if start is None else start.damping
     history = [history_row(0, now, 0.0)] if start is None else list(start.history)
     first = int(history[-1]["iteration"]) + 1
     report(first - 1, now)
@@ -104,6 +111,8 @@ def trust_region(
         goal = enough * decrement if iteration == first else goal
         least = max(tolerance * max(determined, 1.0), goal, ROUNDING * abs(now.loss))
         accepted, growth = None, GROWTH
+        if iteration == 1:  # later the last steps tell
+            damping = max(damping, _believable(near, missing, here, gradient))
         for _ in range(8 if decrement > least else 0):
             step, change, foreseen = _step(near, missing, damping, here, gradient, least)
             new = objective(whole(here + step))
@@ -122,7 +131,10 @@ def trust_region(
         history.append(history_row(iteration, now, float(np.linalg.norm(step))))
         report(iteration, now)
         save(Progress(here, damping, _rows(steps, len(here)), _rows(errors, len(here)), tuple(history)))
-    return Optimum(whole(here), now, tuple(history), reason)
+        if len(history) > SLOW and history[-1 - SLOW]["loss"] - now.loss < SLOW * least:
+            reason = "converged"
+            break
+    return Optimum(whole(here), now, tuple(history), reason, damping)
 
 
 def _rows(vectors: list[np.ndarray], size: int) -> np.ndarray:
@@ -138,6 +150,17 @@ def _missing(steps, errors, size: int) -> np.ndarray:
         if along > ALIGNED * np.linalg.norm(rest) * np.linalg.norm(s):
             matrix = matrix + np.outer(rest, rest) / along
     return matrix
+
+
+def _believable(near: Model, missing, here, gradient) -> float:
+    """The least damping with which the error of the gradient of the model causes no more than a small part of
+    the step, by the predicted decrease; 0 if it does without damping."""
+    values, vectors = np.linalg.eigh(near.curvature + missing)
+    stiff = 1.0 + np.maximum(values, 0.0)
+    parts = (vectors.T @ np.stack([gradient - near.loss(here)[1], gradient], axis=1)) ** 2
+    ladder = np.concatenate([[0.0], LEAST * 2.0 ** np.arange(20)])
+    wrong, whole = (parts.T[:, None] / (stiff + ladder[:, None])).sum(axis=2)
+    return float(ladder[np.argmax(wrong <= MODEL_ERROR * whole)])
 
 
 def _step(
@@ -157,12 +180,15 @@ def _step(
         total = value - loss + (gradient - bent) @ d + 0.5 * d @ more
         if not (np.isfinite(total) and np.isfinite(steep).all()):
             return 1e30, w  # the model overflowed: step back
-        return total, solve_triangular(root, steep + gradient - bent + more, lower=True)
+        length = float(np.linalg.norm(w))
+        beyond = max(length - farthest, 0.0)
+        back = solve_triangular(root, steep + gradient - bent + more, lower=True)
+        return total + 0.5 * WALL * beyond**2, back + WALL * beyond / max(length, farthest) * w
 
     # far from the start the corrected model may be unbounded below
-    farthest = 3.0 * float(np.linalg.norm(solve_triangular(root, gradient, lower=True)))
+    farthest = FARTHEST * float(np.linalg.norm(solve_triangular(root, gradient, lower=True)))
     found = minimize(
-        corrected, np.zeros(size), jac=True, method="L-BFGS-B", bounds=[(-farthest, farthest)] * size,
+        corrected, np.zeros(size), jac=True, method="L-BFGS-B",
         options={"maxiter": 60, "maxcor": 20, "ftol": 1e-7, "gtol": NEAR * least**0.5},
     )  # fmt: skip
     step = solve_triangular(root, found.x, lower=True, trans=1)
