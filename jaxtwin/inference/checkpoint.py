@@ -21,13 +21,13 @@ FORMAT = "jaxtwin fit 5"
 
 
 class Checkpoint(eqx.Module):
-    """State of a fit. `stage`: number of completed parts. `start`: where the fit began, `white`: where the
+    """State of a fit. `stage`: number of completed parts. `best`: the best point before, `white`: where the
     current part began, in double precision; `progress`: of the current part. `mesh_error`: of the placed
     maps; `lost`, `level`: of the evidence. `followed`: the waves that windows follow. `reason`: why the last
     part ended, and `damping`: of its last step."""
 
     stage: int
-    start: Float[np.ndarray, " parameters"]
+    best: Float[np.ndarray, " parameters"]
     white: Float[np.ndarray, " parameters"]
     mesh_error: Float[np.ndarray, "maps points terms"]
     lost: float
@@ -53,7 +53,7 @@ def fingerprint(problem: Problem, data: MappingData, settings: dict[str, Any]) -
 
 def write_checkpoint(path: str | Path, key: str, checkpoint: Checkpoint) -> None:
     """Writes the checkpoint atomically."""
-    arrays = {name: getattr(checkpoint, name) for name in ("start", "white", "mesh_error")}
+    arrays = {name: getattr(checkpoint, name) for name in ("best", "white", "mesh_error")}
     scalars = "stage", "lost", "level", "reason", "damping", "history"
     state = {name: getattr(checkpoint, name) for name in scalars}
     if checkpoint.followed is not None:
@@ -96,7 +96,7 @@ def read_checkpoint(path: str | Path, key: str) -> Checkpoint | None:
         progress = Progress(own[0], now["damping"], own[1], own[2], tuple(now["history"]))
     history = tuple(state.pop("history"))
     return Checkpoint(
-        start=arrays["start"],
+        best=arrays["best"],
         white=arrays["white"],
         mesh_error=arrays["mesh_error"],
         history=history,

@@ -12,7 +12,7 @@ from jax.flatten_util import ravel_pytree
 
 from .._results import SolveError
 from ..mapping import MappingData
-from ..twin import PlacedMap, Theta, of_each, simulated_waves
+from ..twin import AbstractTissueMap, PlacedMap, Theta, of_each, simulated_waves
 from .arrival_model import eikonal_model, nearby
 from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
 from .following import Following
@@ -44,12 +44,13 @@ class Settings:
 
 
 class State(eqx.Module):
-    """State of a fit. `stage`: number of completed parts. `white`: where the current part began, `start`:
-    where the fit began. `progress`: of the current part. `damping`: of the last step of the last part."""
+    """State of a fit. `stage`: number of completed parts. `white`: where the current part began, `best`: the
+    best point that was simulated before. `progress`: of the current part. `damping`: of the last step of the
+    last part."""
 
     problem: Problem
     placed: tuple[PlacedMap, ...]
-    start: Theta
+    best: Theta
     white: Theta
     stage: int = 0
     history: tuple[dict[str, float], ...] = eqx.field(static=True, default=())
@@ -103,12 +104,10 @@ def begin_search(problem: Problem, placed, white: Theta, settings: Settings, dat
 
     def save(state: State, progress: Progress | None = None) -> None:
         errors = [one.mesh_error for one in state.placed if one.mesh_error is not None]
-        start, white = (
-            np.asarray(ravel_pytree(point)[0], np.float64) for point in (state.start, state.white)
-        )
+        best, white = (np.asarray(ravel_pytree(point)[0], np.float64) for point in (state.best, state.white))
         arrival = state.problem.arrival
         now = Checkpoint(
-            state.stage, start, white, np.asarray(errors, np.float64), float(arrival.lost),
+            state.stage, best, white, np.asarray(errors, np.float64), float(arrival.lost),
             float(arrival.level), state.history, state.reason, state.damping,
             progress, following.arrays(len(state.placed)),
         )  # fmt: skip
@@ -125,13 +124,13 @@ def _fresh(problem: Problem, placed, white: Theta) -> State:
 
 def _restored(problem: Problem, placed, white: Theta, saved: Checkpoint) -> State:
     flat, back = ravel_pytree(white)
-    start, white = (back(jnp.asarray(point, flat.dtype)) for point in (saved.start, saved.white))
+    best, white = (back(jnp.asarray(point, flat.dtype)) for point in (saved.best, saved.white))
     if len(saved.mesh_error):
         rows = zip(placed, saved.mesh_error, strict=True)
         placed = tuple(one.with_mesh_error(jnp.asarray(row, problem.dtype)) for one, row in rows)
     problem = problem.counted(saved.lost, saved.level)
     return State(
-        problem, placed, start, white, saved.stage, saved.history, saved.reason, saved.damping, saved.progress
+        problem, placed, best, white, saved.stage, saved.history, saved.reason, saved.damping, saved.progress
     )
 
 
@@ -157,10 +156,7 @@ def eikonal_round(state: State, settings: Settings) -> State:
     eikonal wave: a space mapping (Bandler et al. 1994, doi 10.1109/22.339794), for one simulation and no
     gradient."""
     problem, white = state.problem, state.white
-    twin, soft = problem.twin, problem.twin.tissue_map
-    if state.stage < len(SOFT):
-        # far from the true border, a sharp scar border has no derivative
-        soft = soft.softened(SOFT[state.stage])
+    twin, soft = problem.twin, _softened(problem.twin.tissue_map, state.stage)
     sharp = soft is twin.tissue_map
     if not sharp:
         problem = problem.with_twin(eqx.tree_at(lambda t: t.tissue_map, twin, soft))
@@ -185,11 +181,18 @@ def eikonal_round(state: State, settings: Settings) -> State:
     row = history_row(0, now, step) | {"gradient_norm": float("nan")}
     # once the correction has converged, eikonal waves have no more to improve
     settled = sharp and len(found.history) == 1
+    before = [row["loss"] for k, row in enumerate(state.history) if _softened(twin.tissue_map, k) is soft]
+    best = white if sharp and now.loss <= min(before, default=np.inf) else state.best
     return replace(
         state, problem=counted.with_twin(twin), placed=placed, white=found.theta,
         stage=settings.rounds if settled else state.stage + 1, history=(*state.history, row),
-        damping=found.damping,
+        damping=found.damping, best=best,
     )  # fmt: skip
+
+
+def _softened(tissue_map: AbstractTissueMap, stage: int) -> AbstractTissueMap:
+    """The tissue map of a round: far from the true border, a sharp scar border has no derivative."""
+    return tissue_map.softened(SOFT[stage]) if stage < len(SOFT) else tissue_map
 
 
 def descend(state: State, settings: Settings, save) -> State:
@@ -226,7 +229,8 @@ def descend(state: State, settings: Settings, save) -> State:
 
 
 def _reweighed(state: State, settings: Settings) -> State:
-    """The state with weights at the start of the search: the better of the eikonal fit and the start."""
+    """The state with weights at the start of the search: the better of the eikonal fit and the best point
+    before."""
 
     def assessed(white: Theta) -> Assessment:
         now = simulated_assessment(state.problem, state.placed, white, settings.names, settings.following)
@@ -234,9 +238,9 @@ def _reweighed(state: State, settings: Settings) -> State:
 
     white, now = state.white, assessed(state.white)
     if settings.rounds:
-        begin = assessed(state.start)
+        begin = assessed(state.best)
         if not now.loss < begin.loss:
-            white, now = state.start, begin
+            white, now = state.best, begin
     if now.failure:
         raise SolveError(now.failure)
     twin, theta = state.problem.twin, state.problem.prior.at(white)

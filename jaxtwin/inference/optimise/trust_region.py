@@ -20,6 +20,7 @@ NEAR = 0.03  # of the root of the tolerance: gradient at which a model counts as
 GROWTH = 4.0  # of the damping after the first rejected step; twice that after each further one
 LEAST = 0.1  # damping that is worth trying after a rejected step
 FARTHEST = 1.5  # length of a step over that of the Newton step, both by the curvature of the model
+MOST = 1e6  # damping
 MODEL_ERROR = 0.25  # of the predicted decrease that may come from the error of the model
 SLOW = 3  # steps in a row that must gain something
 WALL = 100.0  # curvature of the model beyond, over its own
@@ -155,12 +156,15 @@ def _missing(steps, errors, size: int) -> np.ndarray:
 def _believable(near: Model, missing, here, gradient) -> float:
     """The least damping with which the error of the gradient of the model causes no more than a small part of
     the step, by the predicted decrease; 0 if it does without damping."""
-    values, vectors = np.linalg.eigh(near.curvature + missing)
-    stiff = 1.0 + np.maximum(values, 0.0)
-    parts = (vectors.T @ np.stack([gradient - near.loss(here)[1], gradient], axis=1)) ** 2
-    ladder = np.concatenate([[0.0], LEAST * 2.0 ** np.arange(20)])
-    wrong, whole = (parts.T[:, None] / (stiff + ladder[:, None])).sum(axis=2)
-    return float(ladder[np.argmax(wrong <= MODEL_ERROR * whole)])
+    sides = np.stack([gradient - near.loss(here)[1], gradient], axis=1)
+    damping = 0.0
+    while damping < MOST:
+        bend = near.curvature + missing + (1.0 + damping) * np.eye(len(here))
+        wrong, whole = np.sum(sides * cho_solve(cho_factor(bend), sides), axis=0)
+        if wrong <= MODEL_ERROR * whole:
+            break
+        damping = GROWTH * max(damping, LEAST)
+    return damping
 
 
 def _step(
