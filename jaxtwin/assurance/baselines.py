@@ -17,6 +17,7 @@ SMOOTHING = tuple(10.0**e for e in range(-7, 2))  # fractions of the mean size o
 MODES = 399  # of the Gaussian process beside the constant: wavelengths down to 7 mm on an atrium
 LENGTHS = (0.08, 0.12, 0.18, 0.27, 0.4, 0.6, 0.9, 1.35)  # correlation lengths over the extent of the mesh
 SIGNALS = np.logspace(-4, 6, 81)  # variances of the field over that of the noise
+FLAT = 1e-6  # extent of the points across a plane over that in it, up to which they lie in the plane
 DENSE = 1500  # points above which smoothing is chosen on a random part and each value uses 200 neighbours
 
 
@@ -82,7 +83,10 @@ def radial_basis(
             "Leave more points in the fit",
         )
     centre, size = positions.mean(axis=0), np.ptp(positions, axis=0).max()
-    scaled = (positions - centre) / size  # kernels and their smoothing then have no unit
+    # points in a plane or on a line have no linear part across it
+    _, lengths, axes = np.linalg.svd(positions - centre, full_matrices=False)
+    axes = axes[lengths > FLAT * lengths.max()].T / size  # kernels and their smoothing then have no unit
+    scaled = (positions - centre) @ axes
     part = np.random.default_rng(0).permutation(len(scaled))[:DENSE]
     radius = cdist(scaled[part], scaled[part])
     _, kernel, smoothing = min(
@@ -98,7 +102,7 @@ def radial_basis(
         smoothing=smoothing * np.abs(KERNELS[kernel](radius)).mean(),
         neighbors=None if len(scaled) <= DENSE else 200,
     )
-    return interpolate((np.asarray(wanted, np.float64) - centre) / size)
+    return interpolate((np.asarray(wanted, np.float64) - centre) @ axes)
 
 
 def gaussian_process(

@@ -76,6 +76,15 @@ def test_radial_basis_is_exact_on_linear_times_and_smooths_noise():
     assert np.std(radial_basis(positions, noisy, wanted) - wanted @ slope) < 1.2
 
 
+def test_radial_basis_of_points_in_a_plane_is_that_of_the_plane():
+    random = np.random.default_rng(2)
+    flat, wanted = random.uniform(0.0, 30.0, (60, 2)), random.uniform(0.0, 30.0, (20, 2))
+    lat = np.hypot(*flat.T)
+    turn = np.linalg.qr(random.normal(size=(3, 3)))[0][:2]
+    found = radial_basis(flat @ turn + 5.0, lat, wanted @ turn + 5.0)
+    np.testing.assert_allclose(found, radial_basis(flat, lat, wanted), atol=1e-6)
+
+
 def test_radial_basis_with_repeated_points_and_with_many(monkeypatch):
     rng = np.random.default_rng(0)
     positions = np.repeat(rng.uniform(0, 50, (150, 2)), 2, axis=0)
