@@ -1,12 +1,14 @@
 """fits as a user runs them, with the defaults of the command line and nothing compiled before"""
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .house import advertised_path
 from .path import DATA, _need
+from .sheets import sheets
 from .surfaces import surfaces
 
 ROUNDS = 3  # of each side, interleaved
@@ -132,4 +134,7 @@ def _seconds() -> dict[str, Any]:
     }  # fmt: skip
 
 
-BENCHMARKS = {"two-commands": two_commands, "window": window, "surfaces": surfaces}
+BENCHMARKS = {
+    "two-commands": two_commands, "window": window, "surfaces": surfaces,
+    "sheets-1ms": partial(sheets, 1.0), "sheets-5ms": partial(sheets, 5.0),
+}  # fmt: skip

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from .path import DATA, _jaxtwin, _need
+from .path import DATA, _need, jaxtwin
 
 ROOT = Path(__file__).parents[1]
 BEFORE = "bfcfca2"  # the commit before the packages became layers
@@ -23,8 +23,8 @@ def advertised_path() -> dict[str, Any]:
     (source,) = _need(DATA / "eam_map").glob("*.vtk")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        imported = _jaxtwin(folder, "import", str(source), "--case", str(folder / "case"))
-        fitted = _jaxtwin(folder, "fit", str(folder / "case"))
+        imported = jaxtwin(folder, "import", str(source), "--case", str(folder / "case"))
+        fitted = jaxtwin(folder, "fit", str(folder / "case"))
         summary = json.loads((folder / "case" / "result" / "summary.json").read_text())
     held_out = summary["twin"]["held_out_points"]
     keep = ("twin", "baselines", "validated", "noise_scale_ms", "iterations", "ended", "nodes", "seconds")

@@ -55,7 +55,7 @@ largest_diffusivity_mm2_per_ms = 3.0
 """
 
 
-def _jaxtwin(folder: Path, *words: str) -> float:
+def jaxtwin(folder: Path, *words: str) -> float:
     """Wall seconds of a command in its own process, with nothing compiled before."""
     environment = os.environ | {"JAXTWIN_CACHE": str(folder / "cache")}
     begin = time.perf_counter()
@@ -68,7 +68,7 @@ def _jaxtwin(folder: Path, *words: str) -> float:
 def run_in(folder: Path, command: str, text: str) -> dict[str, Any]:
     """The summary of a case in `folder`, with its wall time; the result stays in `folder / "result"`."""
     (folder / "case.toml").write_text(text)
-    seconds = _jaxtwin(folder, command, str(folder))
+    seconds = jaxtwin(folder, command, str(folder))
     summary = json.loads((folder / "result" / "summary.json").read_text())
     keep = {k: v for k, v in summary.items() if k not in ("provenance", "notes", "notice")}
     return keep | {"wall_s": seconds, "pictures": sorted(p.name for p in (folder / "result").glob("*.png"))}
@@ -140,7 +140,7 @@ def demo() -> dict[str, Any]:
     """A hidden scar in a synthetic atrium, truth on a mesh twice as fine."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "demo"
-        seconds = _jaxtwin(Path(folder), "demo", "--folder", str(target))
+        seconds = jaxtwin(Path(folder), "demo", "--folder", str(target))
         summary = json.loads((target / "summary.json").read_text())
         return summary | {"wall_s": seconds, "pictures": sorted(p.name for p in target.glob("*.png"))}
 

@@ -58,17 +58,17 @@ def two_commands(fibres: bool = True) -> dict[str, Any]:
     from jaxtwin.fem import lumped_mass
     from jaxtwin.view import read_vtkhdf
 
-    from ..path import _jaxtwin
+    from ..path import jaxtwin
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         centre = export(folder / "export")
         jt.write_mesh(folder / "atlas.vtu", jt.atrial_shell(1.7))
-        imported = _jaxtwin(
+        imported = jaxtwin(
             folder, "import", str(folder / "export"), "--case", str(folder / "case"), "--edge", str(EDGE),
             *(("--fibres", str(folder / "atlas.vtu")) if fibres else ()),
         )  # fmt: skip
-        fitted = _jaxtwin(folder, "fit", str(folder / "case"))
+        fitted = jaxtwin(folder, "fit", str(folder / "case"))
         result = read_vtkhdf(folder / "case" / "result" / "result.vtkhdf")
         summary = json.loads((folder / "case" / "result" / "summary.json").read_text())
     mass, fields = lumped_mass(result.mesh), result.point_data
