@@ -119,7 +119,8 @@ def judged(folder: Path, truth: Truth, fine, lat: np.ndarray) -> dict[str, Any]:
     from jaxtwin.fem import locate
 
     saved = jt.read_twin(folder / "result" / "twin.h5")
-    twin, theta, mesh = saved.twin, saved.theta, saved.twin.mesh
+    assert saved.posterior is not None
+    twin, theta, mesh = saved.fit.twin, saved.fit.theta, saved.fit.twin.mesh
     scar = np.asarray(twin.tissue_map.scar(theta["tissue"])) > 0.5
     d = np.asarray(twin.tissue_map.diffusivity(theta["tissue"]))
     true_d, true_scar = np.exp(truth.log_diffusivity(mesh.points)), truth.scar(mesh.points) > 0.5
