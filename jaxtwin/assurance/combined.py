@@ -18,7 +18,7 @@ PHYSICS = 3  # of these candidates, the first ones, rest on the twin
 FEWEST = 5  # points, without which the twin stands alone
 LARGEST_LEVERAGE = 0.9
 OUTLIER = 5.0  # times the median absolute error, to which errors are clipped before they are squared
-RIDGE = 10.0  # over the number of points, of the mean square error: few say little of how errors correlate
+SHRINK = 10.0  # of the correlations of errors, over the number of points: few say little of them
 BLOCKS = 1500  # points that are left out with their neighbours, at most
 TOGETHER = 7  # points that are left out together
 LEAST = 0.01  # of the growth of errors: no position is taken as known
@@ -82,12 +82,12 @@ class Combination:
             ], axis=1,
         )  # fmt: skip
         errors = errors[np.isfinite(errors).all(axis=1)]
-        self._ridge = RIDGE / len(errors)
         limit = OUTLIER * np.median(np.abs(errors), axis=0)
         errors = np.clip(errors, -limit, limit)
         # times that are exact, or twins, must not make the matrix singular
         least = (1e-6 * max(float(np.ptp(lat)), 1e-6)) ** 2
-        self._products = errors.T @ errors / len(errors) + least * np.eye(len(CANDIDATES))
+        products = errors.T @ errors / len(errors)
+        self._products = products + np.diag(SHRINK / len(errors) * np.diag(products) + least)
         self._claimed = float(np.mean(sd[reached] ** 2 / kept + noise_ms**2))
         self._growth = _Growth(at, rest[1]), _Growth(positions, process)
 
@@ -107,8 +107,6 @@ class Combination:
         of_twin = (np.where(reached, sd, 0.0) ** 2 + self._noise**2) / self._claimed
         scale = np.sqrt(np.stack([of_twin, of_rest, of_rest, of_lat, of_lat], axis=1))
         expected = self._products * scale[:, :, None] * scale[:, None, :]
-        ridge = self._ridge * np.mean(np.diagonal(expected, axis1=1, axis2=2), axis=1)
-        expected += ridge[:, None, None] * np.eye(len(CANDIDATES))
         weights[reached] = _least(expected[reached])
         weights[~reached, 0] = 0.0
         weights[~reached, PHYSICS:] = _least(expected[~reached, PHYSICS:, PHYSICS:])

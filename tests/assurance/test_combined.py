@@ -38,9 +38,9 @@ def rmse(found, truth):
 
 def test_a_twin_that_is_right_carries(wave):
     _, truth, _, _, near, far = wave
-    for wanted in (near, far):
+    for wanted, least in ((near, 0.6), (far, 0.9)):  # beside points interpolation is almost as good
         times, share = combined(wave, truth, wanted)
-        assert np.median(share) > 0.9
+        assert np.median(share) > least
         assert rmse(times, truth[wanted]) < 0.5 * NOISE
 
 
