@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.interpolate import RBFInterpolator
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
 
 from .._results import InputError
@@ -116,7 +116,7 @@ class RadialBasis:
             found[:] = _left_out(KERNELS[self._kernel](radius), self._scaled, self._lat, self._smoothing)
             return found
         function = KERNELS[self._kernel]
-        near = cKDTree(self._scaled).query(self._scaled[self._part], min(NEIGHBOURS + 1, len(self._lat)))[1]
+        near = KDTree(self._scaled).query(self._scaled[self._part], min(NEIGHBOURS + 1, len(self._lat)))[1]
         for point, rows in zip(self._part, near, strict=True):
             rows = np.concatenate([[point], rows[rows != point][:NEIGHBOURS]])
             own, radius = self._scaled[rows], cdist(self._scaled[rows], self._scaled[rows])

@@ -5,7 +5,7 @@ from itertools import combinations
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ..anatomy import Mesh
 from ..fem import locate
@@ -137,7 +137,7 @@ class _Growth:
     """
 
     def __init__(self, positions, process: GaussianProcess):
-        self._process, self._tree = process, cKDTree(positions)
+        self._process, self._tree = process, KDTree(positions)
         self._claimed = float(np.mean(process.variance_left_out()))
         some = np.random.default_rng(0).permutation(len(positions))[:BLOCKS]
         together = min(TOGETHER, len(positions) - 4)
@@ -190,9 +190,8 @@ def _least(products: Float[np.ndarray, "many own own"]) -> Float[np.ndarray, "ma
             part = products[:, chosen[:, None], chosen]
             found = np.linalg.solve(part, np.ones((many, size, 1)))[..., 0]
             total = found.sum(axis=1)
-            better = (found > 0.0).all(axis=1)
-            better[better] = 1.0 / total[better] < best[better]
-            rows = np.flatnonzero(better)
+            rows = np.flatnonzero((found > 0.0).all(axis=1))
+            rows = rows[1.0 / total[rows] < best[rows]]
             best[rows], weights[rows] = 1.0 / total[rows], 0.0
             weights[rows[:, None], chosen] = found[rows] / total[rows, None]
     return weights
