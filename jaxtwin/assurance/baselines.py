@@ -116,7 +116,8 @@ class RadialBasis:
             found[:] = _left_out(KERNELS[self._kernel](radius), self._scaled, self._lat, self._smoothing)
             return found
         function = KERNELS[self._kernel]
-        near = KDTree(self._scaled).query(self._scaled[self._part], min(NEIGHBOURS + 1, len(self._lat)))[1]
+        count = min(NEIGHBOURS + 1, len(self._lat))
+        near = np.asarray(KDTree(self._scaled).query(self._scaled[self._part], count)[1])
         for point, rows in zip(self._part, near, strict=True):
             rows = np.concatenate([[point], rows[rows != point][:NEIGHBOURS]])
             own, radius = self._scaled[rows], cdist(self._scaled[rows], self._scaled[rows])

@@ -141,7 +141,7 @@ class _Growth:
         self._claimed = float(np.mean(process.variance_left_out()))
         some = np.random.default_rng(0).permutation(len(positions))[:BLOCKS]
         together = min(TOGETHER, len(positions) - 4)
-        far, near = self._tree.query(positions[some], together + 1)
+        far, near = (np.asarray(each) for each in self._tree.query(positions[some], together + 1))
         alone, both = (_mean_square(process.left_out(near[:, :n])) for n in (1, together))
         here, there = np.mean(far[:, 1] ** 2), np.mean(far[:, together] ** 2)
         slope = max(both / max(alone, 1e-300) - 1.0, 0.0) / max(there - here, 1e-300)
