@@ -27,7 +27,10 @@ def advertised_path() -> dict[str, Any]:
         fitted = jaxtwin(folder, "fit", str(folder / "case"))
         summary = json.loads((folder / "case" / "result" / "summary.json").read_text())
     held_out = summary["twin"]["held_out_points"]
-    keep = ("twin", "baselines", "validated", "noise_scale_ms", "iterations", "ended", "nodes", "seconds")
+    keep = (
+        "twin", "combined", "baselines", "validated", "noise_scale_ms", "iterations", "ended", "nodes",
+        "seconds",
+    )  # fmt: skip
     return {
         "minutes": (imported + fitted) / 60, "import_s": imported, "fit_s": fitted,
         "reached": 1.0 - held_out["not_reached"] / held_out["points"],

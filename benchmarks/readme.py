@@ -17,7 +17,10 @@ def figure(claim: Claim) -> str:
     result = stored(claim.group).get(claim.command, {"failed": "not run"})
     if "failed" in result:
         return "not measured"
-    value = claim.value(result)
+    try:
+        value = claim.value(result)
+    except KeyError:  # a figure that the stored run did not have yet
+        return "not measured"
     missed = "" if claim.met(value) else " (**not met**)"
     return f"{value:.3g} {claim.unit}".strip() + missed
 

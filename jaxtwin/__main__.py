@@ -107,7 +107,8 @@ def fit(case: CaseFile) -> None:
         summary = run_fit(loaded, folder, checkpoint, say, _of_iterations(update))
     checkpoint.unlink(missing_ok=True)
     Console(highlight=False).print(errors_table(summary))
-    keys = "validated", "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"
+    better = ("combined_is_better",) if summary["combined_is_better"] else ()
+    keys = "validated", *better, "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"
     print(*interval_lines(summary), *summary_lines(summary, target, keys), sep="\n")
 
 

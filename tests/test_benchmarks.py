@@ -77,6 +77,8 @@ def test_the_readme_shows_few_headlines_that_can_be_read_alone():
 
 
 def test_a_figure_that_misses_its_bound_or_was_not_measured_is_shown_as_such(monkeypatch):
+    monkeypatch.setattr(readme, "stored", lambda group: {claim().command: {"a": {}}})
+    assert readme.figure(claim()) == "not measured"
     monkeypatch.setattr(readme, "stored", lambda group: {claim().command: {"a": {"b": 3.0}}})
     assert readme.figure(claim(unit="ms")) == "3 ms (**not met**)"
     assert readme.figure(claim(bound="<= 3")) == "3"

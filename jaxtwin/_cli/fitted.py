@@ -99,7 +99,21 @@ class Fitted:
     @cached_property
     def baselines(self) -> dict[str, dict]:
         """The errors of simple methods."""
-        return judge.baselines(self.ready.heart.mesh, self.ready.data, self.parts)
+        return judge.baselines(self.ready.heart.mesh, self.ready.data, self.parts, self.interpolations)
+
+    @cached_property
+    def interpolations(self) -> list:
+        """Of the fitted points of each map; see `judge.interpolations`."""
+        return judge.interpolations(self.ready.heart.mesh, self.ready.data, self.parts)
+
+    @cached_property
+    def combined(self) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+        """Times and share of physics of the twin combined with interpolation, (maps, nodes), and its
+        figures."""
+        return judge.combined(
+            self.ready.heart.mesh, self.ready.data, self.parts, self.activation_ms, self.activation_sd_ms,
+            self.noise_ms * self.found.problem.arrival.errors.sd, self.interpolations,
+        )  # fmt: skip
 
     @cached_property
     def intervals(self) -> tuple[np.ndarray, dict[str, Any]]:
@@ -180,8 +194,9 @@ class Fitted:
         found, twin, ready = self.found, self.found.twin, self.ready
         mass, scar, speeds = np.asarray(twin.space.mass), self.scar, self.conduction.get(ACROSS)
         return {
-            "twin": self.scores, "baselines": self.baselines,
+            "twin": self.scores, "combined": self.combined[2], "baselines": self.baselines,
             "validated": judge.validated(self.scores, self.baselines),
+            "combined_is_better": judge.better_combined(self.combined[2], self.scores, self.baselines),
             "physics_alone": judge.physics_alone(
                 found, self.predicted_ms, ready.place, ready.data, self.parts
             ),
@@ -205,7 +220,7 @@ class Fitted:
         """Arrays of the nodes in ms: of the first map, and numbered of further ones."""
         rows = {
             "activation": self.activation_ms, "activation_sd": self.activation_sd_ms,
-            "activation_90_percent": self.intervals[0],
+            "activation_90_percent": self.intervals[0], "activation_combined": self.combined[0],
         }  # fmt: skip
         return {
             f"{name}{f'_map_{k}' if k > 1 else ''}_ms": row
@@ -216,7 +231,11 @@ class Fitted:
     def point_data(self) -> dict[str, np.ndarray]:
         """All arrays of the nodes."""
         fields = self.fields
-        values = self.times() | {
+        shares = {
+            f"share_of_physics{f'_map_{k}' if k > 1 else ''}": row
+            for k, row in enumerate(self.combined[1], start=1)
+        }
+        values = self.times() | shares | {
             "diffusivity_mm2_per_ms": self.diffusivity,
             "conductivity_S_per_m": conductivity_from_diffusivity(self.diffusivity),
             "speed_mm_per_ms": self.speed, "original_node": self.ready.heart.origin,

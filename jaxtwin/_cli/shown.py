@@ -8,8 +8,9 @@ from rich.table import Table
 
 
 def errors_table(summary: dict[str, Any]) -> Table:
-    """Errors of the twin and of its baselines at the points that were fitted and at those held out."""
-    scores = {"twin": summary["twin"]} | summary["baselines"]
+    """Errors of the twin, of its combination with interpolation and of its baselines at the points that were
+    fitted and at those held out."""
+    scores = {"twin": summary["twin"], "twin + interpolation": summary["combined"]} | summary["baselines"]
     heads = {
         part: f"{part.replace('_', ' ')}, {score['points']} points" for part, score in scores["twin"].items()
     }

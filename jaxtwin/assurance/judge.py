@@ -13,12 +13,13 @@ from ..inference import Fit, Laplace, Spread, StudentT, Voltage, design_next, id
 from ..mapping import MappingData
 from ..monodomain import pulse
 from ..twin import OFFSET_SD
-from .baselines import gaussian_process, isotropic_speed, radial_basis
+from .baselines import GaussianProcess, RadialBasis, isotropic_speed
+from .combined import CANDIDATES, PHYSICS, Combination, carried_by
 from .conformal import FEWEST, recalibrate
 from .doubts import PARTS, method
 
 LEVEL, NORMAL = 0.9, 1.6449  # of intervals, and the half-width of one in standard deviations
-CANDIDATES = 32  # sites that are tried
+SITES = 32  # sites that are tried
 RIVALS = "isotropic_speed", "radial_basis", "gaussian_process"
 FEWEST_TO_INTERPOLATE = 5  # valid points of a map to fit
 
@@ -99,23 +100,95 @@ def percentiles(values: np.ndarray) -> dict[str, float]:
     )
 
 
-def baselines(mesh, data: MappingData, parts) -> dict[str, dict]:
+def interpolations(mesh, data: MappingData, parts) -> list[tuple[RadialBasis, GaussianProcess] | None]:
+    """Both interpolations of the fitted points of each map, None where these are too few."""
+    found = []
+    for k in range(data.maps):
+        one = data.of_map(k)
+        train = one.subset(parts["fit"][data.map_index == k] & one.valid)
+        enough = train.valid.sum() >= max(FEWEST_TO_INTERPOLATE, mesh.dim + 2)
+        known = train.positions, train.lat_ms
+        found.append((RadialBasis(*known), GaussianProcess(mesh, *known)) if enough else None)
+    return found
+
+
+def combined(
+    mesh: Mesh,
+    data: MappingData,
+    parts: dict[str, Bool[np.ndarray, " points"]],
+    activation: Float[np.ndarray, "maps nodes"],
+    sd: Float[np.ndarray, "maps nodes"],
+    noise_ms: float,
+    known: list[tuple[RadialBasis, GaussianProcess] | None],
+) -> tuple[Float[np.ndarray, "maps nodes"], Float[np.ndarray, "maps nodes"], dict[str, Any]]:
+    """Activation times at the nodes of the twin combined with interpolation, ms, the share of physics in
+    them, and the errors at the points, with the mean weights and what carries the prediction.
+
+    `activation`, `sd`: prediction of the twin and its posterior standard deviation. `noise_ms`: standard
+    deviation of a measurement. `known`: from `interpolations`.
+    """
+    predicted = np.full(len(data.lat_ms), np.nan)
+    nodes, weights = [], []
+    for k in range(data.maps):
+        rows = np.flatnonzero(data.map_index == k)
+        train = parts["fit"][rows] & data.valid[rows]
+        positions, lat = data.positions[rows], data.lat_ms[rows]
+        one = Combination(
+            mesh, positions[train], lat[train], activation[k], sd[k], noise_ms, known=known[k]
+        )  # fmt: skip
+        predicted[rows], _ = one(positions)
+        times, weight = one(mesh.points)
+        nodes.append(times)
+        weights.append(weight)
+    shares = np.stack(weights)[..., :PHYSICS].sum(axis=2)
+    share = float(np.median(shares))
+    wanted = {name: mask for name, mask in parts.items() if mask.any()}
+    found: dict[str, Any] = {
+        name: errors(predicted[mask], data.lat_ms[mask]) for name, mask in wanted.items()
+    }
+    mean = np.mean(np.stack(weights), axis=(0, 1))
+    found |= {
+        "weights": dict(zip(CANDIDATES, mean.tolist(), strict=True)),
+        "share_of_physics": share, "carried_by": carried_by(share),
+    }  # fmt: skip
+    return np.stack(nodes), shares, found
+
+
+def better_combined(
+    combined: dict[str, Any], twin: dict[str, dict], rivals: dict[str, dict]
+) -> str | None:  # fmt: skip
+    """A sentence on the held-out points where the combination is closer than the twin and every rival."""
+    parts = [
+        name for name, own in twin.items()
+        if name.startswith("held_out")
+        and all(
+            combined[name].get("rmse_ms", np.inf) < each.get("rmse_ms", np.inf)
+            for each in (own, *(scores[name] for scores in rivals.values()))
+        )
+    ]  # fmt: skip
+    if not parts:
+        return None
+    where = " and ".join(PARTS[name] for name in parts)
+    return f"the twin combined with interpolation is closer than either on {where}"
+
+
+def baselines(mesh, data: MappingData, parts, known=None) -> dict[str, dict]:
     """What simple methods make of the same points, each map by itself: one speed from one source, and two
-    interpolations."""
+    interpolations. `known`: from `interpolations`, where they are there already."""
+    known = interpolations(mesh, data, parts) if known is None else known
     found = {name: np.full(len(data.lat_ms), np.nan) for name in RIVALS}
     speeds = []
     for k in range(data.maps):
         rows = np.flatnonzero(data.map_index == k)
         one = data.of_map(k)
         train = one.subset(parts["fit"][rows])
-        if train.valid.sum() < FEWEST_TO_INTERPOLATE:
+        own = known[k]
+        if own is None:
             continue
         speed = isotropic_speed(mesh, train)
         speeds.append(speed.speed)
-        positions, known = one.positions, (train.positions[train.valid], train.lat_ms[train.valid])
-        found["isotropic_speed"][rows] = speed(positions)
-        found["radial_basis"][rows] = radial_basis(*known, positions)
-        found["gaussian_process"][rows] = gaussian_process(mesh, *known, positions)
+        found["isotropic_speed"][rows] = speed(one.positions)
+        found["radial_basis"][rows], found["gaussian_process"][rows] = (each(one.positions) for each in own)
     wanted = {name: mask for name, mask in parts.items() if mask.any()}
     scores: dict[str, dict] = {
         rival: {name: errors(values[mask], data.lat_ms[mask]) for name, mask in wanted.items()}
@@ -187,7 +260,7 @@ def next_sites(
     healthy = np.flatnonzero(scar < 0.5)
     if not len(healthy):
         raise InputError("a heart that is scar everywhere", "tissue to pace", "Check the fit of the scar")
-    nodes = healthy[farthest_points(mesh.points[healthy], max(CANDIDATES, count))]
+    nodes = healthy[farthest_points(mesh.points[healthy], max(SITES, count))]
     radius = 2.0 * float(np.median(np.linalg.norm(np.diff(mesh.points[mesh.cells[:, :2]], axis=1), axis=2)))
     near = [np.flatnonzero(np.linalg.norm(mesh.points - mesh.points[n], axis=1) <= radius) for n in nodes]
     stimuli = tuple(pulse(jnp.asarray(n), len(mesh.points)) for n in near)
