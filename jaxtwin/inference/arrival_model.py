@@ -80,9 +80,9 @@ class Paths(eqx.Module):
     points: sp.csr_array
     departure: Float[np.ndarray, " nodes"]
 
-    def some(self, rows: Int[np.ndarray, " rows"]) -> "Paths":
+    def some(self, rows: Int[Array | np.ndarray, " rows"]) -> "Paths":
         """The rays of these points alone."""
-        return Paths(self.rays, self.points[rows], self.departure)
+        return Paths(self.rays, self.points[np.asarray(rows)], self.departure)
 
     def later(self, slower: Float[np.ndarray, " nodes"]) -> Float[np.ndarray, " points"]:
         """Change of the arrival at the points, ms, if the delay before each node changes by a factor 1 +
@@ -263,7 +263,7 @@ def linearised(
         )
         for along, more in zip(by_arrival, by_theta, strict=True)
     ]  # fmt: skip
-    return Linearised(values, tuple(slopes), row)
+    return Linearised(values, tuple(slopes), np.asarray(row))
 
 
 @eqx.filter_jit

@@ -61,13 +61,15 @@ class PlacedMap(eqx.Module):
 
     def some(self, rows: Int[Array | np.ndarray, " rows"]) -> "PlacedMap":
         """The map of these points alone."""
-        place, *arrays = jax.tree.map(
+        place, lat, sigma, silent, until, weight, basis, error, measured = jax.tree.map(
             lambda leaf: leaf[rows],
             (self.place, self.lat_ms, self.sigma_ms, self.silent, self.until_ms, self.weight, self.basis,
              self.mesh_error, self.measured),
         )  # fmt: skip
         own = jnp.arange(len(rows))
-        return PlacedMap(self.index, self.beat, place, *arrays, own, own)
+        return PlacedMap(
+            self.index, self.beat, place, lat, sigma, silent, until, weight, basis, error, measured, own, own
+        )
 
     def with_mesh_error(self, error: Float[Array, "points error_terms"] | None) -> "PlacedMap":
         """The same map with this estimate of the discretisation error."""
@@ -154,7 +156,7 @@ def _spread(points: Float[np.ndarray, "points dim"], count: int):
     chosen = farthest_points(points, count)
     # all maps of a fit have the same shapes, whether points share a place or not
     chosen = np.concatenate([chosen, np.full(count - len(chosen), chosen[0])])
-    return chosen, KDTree(points[chosen]).query(points)[1]
+    return chosen, np.asarray(KDTree(points[chosen]).query(points)[1])
 
 
 def additive_terms(theta: Theta, twin: Twin, placed: PlacedMap) -> Float[Array, " points"]:
