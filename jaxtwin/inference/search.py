@@ -144,9 +144,11 @@ def _eikonal_fit(problem: Problem, placed, white: Theta, added: list, damping: f
         reached = sum(int(model.reached.sum()) for model in models)
         return per_volume(problem, placed, white, Assessment(float(loss), gradient, reached, 0.0), models)
 
+    # a scar needs its soft rounds to the end: later, log D alone explains it
+    enough = 0.0 if "scar" in problem.twin.tissue_map.bases else EIKONAL_ENOUGH
     return trust_region(
         assess, along_models(problem, placed), white,
-        iterations=EIKONAL_ITERATIONS, tolerance=EIKONAL_TOLERANCE, enough=EIKONAL_ENOUGH,
+        iterations=EIKONAL_ITERATIONS, tolerance=EIKONAL_TOLERANCE, enough=enough,
         damping=damping,
     )  # fmt: skip
 
