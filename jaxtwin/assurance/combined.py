@@ -41,8 +41,8 @@ class Combination:
     with the distance from the fitted points (by leaving out neighbours too) and by the variance of the
     Gaussian process. So interpolation carries between close points, physics far from all.
 
-    Fewer than 5 fitted points that the twin reaches leave it alone. Where the twin activates nothing,
-    interpolation stands alone.
+    Fewer than 5 fitted points that the twin reaches leave it alone. Where the twin activates nothing, nothing
+    is predicted: interpolation would carry a wave over a block.
 
     **Arguments:**
 
@@ -108,8 +108,6 @@ class Combination:
         scale = np.sqrt(np.stack([of_twin, of_rest, of_rest, of_lat, of_lat], axis=1))
         expected = self._products * scale[:, :, None] * scale[:, None, :]
         weights[reached] = _least(expected[reached])
-        weights[~reached, 0] = 0.0
-        weights[~reached, PHYSICS:] = _least(expected[~reached, PHYSICS:, PHYSICS:])
         base = np.where(reached, twin, 0.0)
         values = np.stack(
             [
@@ -117,7 +115,7 @@ class Combination:
                 basis(wanted, NEIGHBOURS), process(wanted),
             ], axis=1,
         )  # fmt: skip
-        return np.sum(weights * values, axis=1), weights
+        return np.where(reached, np.sum(weights * values, axis=1), np.nan), weights
 
     def _of_twin(self, positions):
         """Prediction and standard deviation at positions."""

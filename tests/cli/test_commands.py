@@ -66,7 +66,7 @@ def fitted(jaxtwin, folder) -> Path:
             patch.setattr(fitting, draw, lambda *data, **more: Figure())
         outcome = jaxtwin("fit", folder / "case.toml")
     assert outcome.code == 0, outcome.err
-    assert "/7  loss " in outcome.err, "two steps by gradients after five of eikonal waves"
+    assert "/8  loss " in outcome.err, "two steps by gradients after six of eikonal waves"
     assert "in doubt" not in outcome.err
     for row in ("RMSE, ms", "twin", "isotropic speed", "radial basis"):
         assert row in outcome.out

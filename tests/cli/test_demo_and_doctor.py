@@ -34,5 +34,5 @@ def test_demo_prints_truth_beside_estimate(jaxtwin, tmp_path, monkeypatch):
     for word in ("Truth against estimate", "area of scar", "Dice", "Research use only"):
         assert word in outcome.out
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
-    assert summary["iterations"] <= 2 + 5, "steps by gradients, and rounds of eikonal waves"
+    assert summary["iterations"] <= 2 + 6, "steps by gradients, and rounds of eikonal waves"
     assert len(list((tmp_path / "demo").glob("*.png"))) == 5

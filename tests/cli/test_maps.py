@@ -164,7 +164,9 @@ def test_nodes_that_no_wave_reaches_have_no_times_in_the_result(two_maps, place,
         arrays = file["VTKHDF/PointData"]
         times = {name for name in arrays if name.endswith("_ms") and "per_ms" not in name}
         assert times == {
-            f"activation{what}{of_map}_ms" for what in ("", "_sd", "_90_percent") for of_map in ("", "_map_2")
+            f"activation{what}{of_map}_ms"
+            for what in ("", "_sd", "_90_percent", "_combined")
+            for of_map in ("", "_map_2")
         }
         for name in times:
             np.testing.assert_array_equal(arrays[name][:] == -10000.0, silent)

@@ -71,13 +71,13 @@ class Killed(Exception):
     """As by kill -9, at a place of our choice."""
 
 
-@pytest.mark.parametrize(("at", "small"), [(2, 4000), (7, 0)])
+@pytest.mark.parametrize(("at", "small"), [(1, 4000), (3, 0)])
 def test_a_killed_fit_goes_on_to_the_same_digits(problem, tmp_path, monkeypatch, at, small):
     """In a round of eikonal waves, and among the steps by gradients, there with windows."""
     monkeypatch.setattr(following, "SMALL", small)
     monkeypatch.setattr(following, "WORTH", 1.0)
     twin, data = problem
-    settings = {"iterations": 4, "tolerance": 1e-3}
+    settings = {"iterations": 4, "tolerance": 1e-5, "eikonal_rounds": 2}
     whole = jt.fit(twin, data, **settings, checkpoint=tmp_path / "whole.h5")
 
     def report(iteration, assessment):
@@ -151,7 +151,8 @@ def test_a_fit_starts_from_cells_that_conduct_a_premature_beat():
 def test_waves_in_windows_lead_to_the_same_fit(problem, monkeypatch):
     """The loss within 0.01; most simulations in a window, none of whose fronts escapes unnoticed."""
     twin, data = problem
-    whole = jt.fit(twin, data, iterations=4)
+    settings = {"iterations": 4, "eikonal_rounds": 0}
+    whole = jt.fit(twin, data, **settings)
     monkeypatch.setattr(following, "SMALL", 0)
     monkeypatch.setattr(following, "WORTH", 1.0)
     made = []
@@ -160,7 +161,7 @@ def test_waves_in_windows_lead_to_the_same_fit(problem, monkeypatch):
         "window_around",
         lambda *a, around=following.window_around: made.append(around(*a)) or made[-1],
     )
-    narrow = jt.fit(twin, data, iterations=4)
+    narrow = jt.fit(twin, data, **settings)
     assert len(made) >= 4
     assert narrow.loss == pytest.approx(whole.loss, abs=0.01)
     assert distance(narrow.theta, whole.theta) < 0.02
