@@ -241,9 +241,12 @@ class Linearised(eqx.Module):
     slopes: tuple[Float[np.ndarray, "some parameters"] | None, ...]
     row: Int[np.ndarray, " points"]
 
-    def gathered(self, weights: Any) -> Float[np.ndarray, " some"]:
-        """The weights of the points, summed over those for which each row of the slopes stands."""
-        return np.bincount(self.row, np.asarray(weights, np.float64), self.row.max() + 1)
+    def gathered(self, k: int, weights: Any) -> Float[np.ndarray, " some"]:
+        """The weights of the points, summed over those for which each row of the slopes of evidence `k`
+        stands."""
+        slope = self.slopes[k]
+        assert slope is not None
+        return np.bincount(self.row, np.asarray(weights, np.float64), len(slope))
 
 
 def linearised(
@@ -309,9 +312,9 @@ def curvature(
         values = [value for value in found.values if value is not None]
         seen = eqx.tree_at(lambda p: p.evidence, problem, _by_arrival(problem, one))
         told = _information(theta, seen, one, tuple(values))
-        slopes = [slope for slope in found.slopes if slope is not None]
-        for slope, weight in zip(slopes, told[0], strict=True):
-            scaled = slope * np.sqrt(found.gathered(weight))[:, None]
+        timed = [k for k, slope in enumerate(found.slopes) if slope is not None]
+        for k, weight in zip(timed, told[0], strict=True):
+            scaled = found.slopes[k] * np.sqrt(found.gathered(k, weight))[:, None]
             total += scaled.T @ scaled
         own = np.asarray(ravel_pytree(told[1])[0], np.float64)
         root = problem.prior.root

@@ -48,7 +48,7 @@ def log_volume(
         steep, paths = model.steep(theta, twin), model.paths.some(one.chosen)
         found = linearised(white, problem, model, one, paths.slope(steep, flat.size))
         told, _ = arrival.information(at_level, one, found.values[0])
-        slope, weight = found.slopes[0], found.gathered(told)
+        slope, weight = found.slopes[0], found.gathered(0, told)
         assert slope is not None
         scaled = np.sqrt(weight)[:, None] * slope
         weighted.append(np.sqrt(weight)[:, None] * scaled)

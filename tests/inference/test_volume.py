@@ -7,6 +7,8 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import jaxtwin as jt
+import jaxtwin.twin.placed
+from jaxtwin.inference.arrival_model import curvature
 from jaxtwin.inference.log_speed import log_speed, tissue_part
 from jaxtwin.inference.objective import simulated_assessment, simulated_models
 from jaxtwin.inference.volume import log_volume
@@ -16,20 +18,24 @@ MESH = jt.sheet(10.0, 10.0, 0.5, fibre_angle=0.4)
 NODES = len(MESH.points)
 
 
-@pytest.fixture(scope="module")
-def problem():
-    """A twin of conductivity and scar, both felt at theta, its observations and the courses of two maps."""
+def two_maps():
+    """A twin of conductivity and scar with two pacing sites."""
     modes = jt.matern_modes(MESH, correlation_length=6.0, count=10)
     tissue_map = jt.LogDiffusivity(
         jt.field(modes, 0.3), reference=0.2, floor=0.02, ceiling=1.0, ratio=2.0,
         scar_basis=jt.field(modes, 3.0), scar_bias=-2.0, scar_depth=2.0, sharpness=1.0,
     )  # fmt: skip
-    twin = jt.Twin(
+    return jt.Twin(
         MESH, cells=jt.MitchellSchaeffer(), tissue_map=tissue_map, times=jt.Times(90.0, 0.2),
         beats=tuple(jt.pulse(jt.in_sphere(MESH, c, 1.2), NODES) for c in ([0.0, 0.0], [10.0, 10.0])),
         estimate_mesh_error=False,
     )  # fmt: skip
-    problem, random = problem_of(twin), np.random.default_rng(3)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """A twin of conductivity and scar, both felt at theta, its observations and the courses of two maps."""
+    problem, random = problem_of(two_maps()), np.random.default_rng(3)
     theta = jax.tree.map(lambda leaf: jnp.asarray(random.normal(0.0, 0.7, leaf.shape)), problem.prior.mean)
     where = random.choice(NODES, 60, replace=False)
     data = jt.MappingData(
@@ -93,3 +99,31 @@ def test_the_derivative_of_the_volume_is_that_of_the_courses(problem):
     assert value == pytest.approx(float(expected), rel=1e-6)
     np.testing.assert_allclose(ravel_pytree(gradient)[0], slope, rtol=1e-4, atol=1e-4)
     assert np.abs(slope).max() > 0.5, "or there is nothing to compare"
+
+
+def test_maps_of_unlike_size_share_derivatives_of_few_points(monkeypatch):
+    """The volume of chosen points is near that of all; a short map, padded at one place, does not count more
+    rows than it has points."""
+    twin = two_maps()
+    problem, random = problem_of(twin), np.random.default_rng(5)
+    theta = jax.tree.map(lambda leaf: jnp.asarray(random.normal(0.0, 0.3, leaf.shape)), problem.prior.mean)
+    where = np.concatenate(
+        [random.choice(NODES, 200, replace=False), random.choice(NODES, 20, replace=False)]
+    )
+    data = jt.MappingData(
+        MESH.points[where], np.full(220, 20.0), map_index=np.repeat([0, 1], [200, 20]), names=("one", "two")
+    ).with_sigma(2.0)
+
+    def volume():
+        placed = placed_on(problem, data)
+        activation = simulated_assessment(problem, placed, theta).activation
+        models = simulated_models(problem, theta, placed, activation)
+        value, _, known = log_volume(problem, theta, placed, models)
+        return value, curvature(problem, theta, placed, models, known), known
+
+    whole, bent, _ = volume()
+    monkeypatch.setattr(jaxtwin.twin.placed, "CHOSEN", 100)
+    few, near, known = volume()
+    assert [len(each.slopes[0]) for each in known] == [100, 100]
+    assert few == pytest.approx(whole, rel=0.03)
+    assert np.linalg.norm(near - bent) < 0.1 * np.linalg.norm(bent)
