@@ -19,6 +19,7 @@ from .conformal import FEWEST, recalibrate
 from .doubts import PARTS, method
 
 LEVEL, NORMAL = 0.9, 1.6449  # of intervals, and the half-width of one in standard deviations
+CLEARLY = 0.98  # of the error of another method, below which one is better
 SITES = 32  # sites that are tried
 RIVALS = "isotropic_speed", "radial_basis", "gaussian_process"
 FEWEST_TO_INTERPOLATE = 5  # valid points of a map to fit
@@ -141,12 +142,13 @@ def combined(
         nodes.append(times)
         weights.append(weight)
     shares = np.stack(weights)[..., :PHYSICS].sum(axis=2)
-    share = float(np.median(shares))
+    predicted_at = np.isfinite(np.stack(nodes))
+    share = float(np.median(shares[predicted_at])) if predicted_at.any() else 1.0
     wanted = {name: mask for name, mask in parts.items() if mask.any()}
     found: dict[str, Any] = {
         name: errors(predicted[mask], data.lat_ms[mask]) for name, mask in wanted.items()
     }
-    mean = np.mean(np.stack(weights), axis=(0, 1))
+    mean = np.stack(weights)[predicted_at].sum(axis=0) / max(int(predicted_at.sum()), 1)
     found |= {
         "weights": dict(zip(CANDIDATES, mean.tolist(), strict=True)),
         "share_of_physics": share, "carried_by": carried_by(share),
@@ -157,12 +159,13 @@ def combined(
 def better_combined(
     combined: dict[str, Any], twin: dict[str, dict], rivals: dict[str, dict]
 ) -> str | None:  # fmt: skip
-    """A sentence on the held-out points where the combination is closer than the twin and every rival."""
+    """A sentence on the held-out points where the combination is clearly closer than the twin and every
+    rival."""
     parts = [
         name for name, own in twin.items()
         if name.startswith("held_out")
         and all(
-            combined[name].get("rmse_ms", np.inf) < each.get("rmse_ms", np.inf)
+            combined[name].get("rmse_ms", np.inf) < CLEARLY * each.get("rmse_ms", np.inf)
             for each in (own, *(scores[name] for scores in rivals.values()))
         )
     ]  # fmt: skip

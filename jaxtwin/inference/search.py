@@ -134,7 +134,9 @@ def _restored(problem: Problem, placed, white: Theta, saved: Checkpoint) -> Stat
     )
 
 
-def _eikonal_fit(problem: Problem, placed, white: Theta, added: list, damping: float) -> Optimum:
+def _eikonal_fit(
+    problem: Problem, placed, white: Theta, added: list, damping: float, enough: float
+) -> Optimum:  # fmt: skip
     """The fit of eikonal waves, with `added` ms at the points of each map."""
 
     def assess(white: Theta) -> Assessment:
@@ -144,12 +146,9 @@ def _eikonal_fit(problem: Problem, placed, white: Theta, added: list, damping: f
         reached = sum(int(model.reached.sum()) for model in models)
         return per_volume(problem, placed, white, Assessment(float(loss), gradient, reached, 0.0), models)
 
-    # a scar needs its soft rounds to the end: later, log D alone explains it
-    enough = 0.0 if "scar" in problem.twin.tissue_map.bases else EIKONAL_ENOUGH
     return trust_region(
         assess, along_models(problem, placed), white,
-        iterations=EIKONAL_ITERATIONS, tolerance=EIKONAL_TOLERANCE, enough=enough,
-        damping=damping,
+        iterations=EIKONAL_ITERATIONS, tolerance=EIKONAL_TOLERANCE, damping=damping, enough=enough,
     )  # fmt: skip
 
 
@@ -177,7 +176,9 @@ def eikonal_round(state: State, settings: Settings) -> State:
     # estimating the discretisation error costs as much as the simulation, and it changes little
     waves = () if state.stage else simulated_waves(problem.twin, problem.prior.at(white), now.activation)
     counted, placed = weighed(problem, state.placed, white, models, waves, now.linearised)
-    found = _eikonal_fit(counted, placed, white, added, max(LOOSER * state.damping, LEAST))
+    # a scar needs its soft rounds to the end: later, log D alone explains it
+    enough = EIKONAL_ENOUGH if _softened(twin.tissue_map, 0) is twin.tissue_map else 0.0
+    found = _eikonal_fit(counted, placed, white, added, max(LOOSER * state.damping, LEAST), enough)
     moved = jax.tree.map(jnp.subtract, found.theta, white)
     step = float(jnp.linalg.norm(ravel_pytree(moved)[0]))
     row = history_row(0, now, step) | {"gradient_norm": float("nan")}

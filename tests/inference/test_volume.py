@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 import jaxtwin as jt
 import jaxtwin.twin.placed
-from jaxtwin.inference.arrival_model import curvature
+from jaxtwin.inference.arrival_model import Linearised, curvature
 from jaxtwin.inference.log_speed import log_speed, tissue_part
 from jaxtwin.inference.objective import simulated_assessment, simulated_models
 from jaxtwin.inference.volume import log_volume
@@ -127,3 +127,8 @@ def test_maps_of_unlike_size_share_derivatives_of_few_points(monkeypatch):
     assert [len(each.slopes[0]) for each in known] == [100, 100]
     assert few == pytest.approx(whole, rel=0.03)
     assert np.linalg.norm(near - bent) < 0.1 * np.linalg.norm(bent)
+
+
+def test_rows_that_stand_for_no_point_have_no_weight():
+    found = Linearised((), (np.zeros((4, 2)),), np.asarray([0, 0, 1]))
+    np.testing.assert_array_equal(found.gathered(0, [1.0, 2.0, 4.0]), [3.0, 4.0, 0.0, 0.0])
