@@ -29,7 +29,6 @@ scar = true
 modes = 100
 largest_diffusivity_mm2_per_ms = 1.2
 iterations = 2
-tolerance = 1.0
 uncertainty_directions = 0
 """
 BEAT = """

@@ -94,7 +94,7 @@ def one(kind: str, seed: int, noise_ms: float) -> dict[str, Any]:
     )  # fmt: skip
     twin = blank_twin()
     begin = time.perf_counter()
-    found = jt.fit(twin, data.with_sigma(noise_ms or 0.2), iterations=4, tolerance=1.0)
+    found = jt.fit(twin, data.with_sigma(noise_ms or 0.2), iterations=4)
     seconds = time.perf_counter() - begin
     tensor = np.asarray(twin.diffusivity(found.theta), np.float64)
     values, vectors = np.linalg.eigh(tensor)

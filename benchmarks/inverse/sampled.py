@@ -29,7 +29,7 @@ def sampled() -> dict[str, Any]:
     tails = 0.5 - 0.5 * np.asarray(LEVELS)
     for seed in range(TRUTHS):
         theta, data = drawn(trial, 0.0, random)
-        fit = jt.fit(twin, data.with_sigma(trial.sigma_ms), iterations=20, tolerance=0.02)
+        fit = jt.fit(twin, data.with_sigma(trial.sigma_ms))
         posterior = jt.posterior(fit)
         draws = jt.sample(fit, posterior, draws=DRAWS, warmup=WARMUP, seed=seed)
         rows, mode, true = np.asarray(jax.vmap(log_d)(draws.theta)), log_d(fit.theta), log_d(theta)

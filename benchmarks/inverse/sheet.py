@@ -130,7 +130,7 @@ def one_sheet(seed: int, kind: str, cells=None) -> dict[str, Any]:
     data, sigma = noisy_map(fine, lat, kind, seed)
     twin, unseen = sheet_twin()
     begin = time.perf_counter()
-    found = jt.fit(twin, data.with_sigma(sigma), iterations=15, tolerance=0.5)
+    found = jt.fit(twin, data.with_sigma(sigma))
     seconds = time.perf_counter() - begin
     of_tissue = found.theta["tissue"]
     d, scar = (np.asarray(f(of_tissue)) for f in (twin.tissue_map.diffusivity, twin.tissue_map.scar))

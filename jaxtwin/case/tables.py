@@ -184,7 +184,7 @@ class FitCase:
     )
     iterations: int = setting(20, "steps by gradients, at most, after those of eikonal waves", least=1)
     tolerance: float = setting(
-        0.02,
+        0.005,
         "fall of the loss that is left when to stop, for each determined parameter (trust_region)",
         above=0.0,
     )

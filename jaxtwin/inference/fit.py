@@ -72,7 +72,7 @@ def fit(
     prior: Prior | None = None,
     theta: Theta | None = None,
     iterations: int = 20,
-    tolerance: float = 0.02,
+    tolerance: float = 0.005,
     optimiser: str = "trust_region",
     eikonal_rounds: int = EIKONAL_ROUNDS,
     checkpoint: str | Path | None = None,
@@ -93,7 +93,8 @@ def fit(
       its median difference from the eikonal wave at the prior mean.
     - `theta`: initial guess; the prior mean if omitted.
     - `iterations`: maximum number of gradient steps. `optimiser`: "trust_region", which stops when the
-      predicted further decrease of the loss is below `tolerance`, or "lbfgs".
+      predicted further decrease of the loss is below `tolerance` for each parameter that the maps determine,
+      or "lbfgs".
     - `checkpoint`: an HDF5 file that stores the progress after each iteration, and from which the same fit
       of the same maps resumes after an interruption.
     - `report`: called with the number of iterations done and the `Assessment`.

@@ -117,7 +117,7 @@ def coverage(
     scores = []
     for done in range(1, truths + 1):
         theta, data = drawn(trial, outliers, random)
-        found = fit(twin, data.with_sigma(trial.sigma_ms), iterations=20, tolerance=0.02)
+        found = fit(twin, data.with_sigma(trial.sigma_ms))
         waves = found.waves()
         log_d, slope = _log_d(twin, found.theta, jnp.asarray(probes))
         of_mesh = diffusivity_error(twin, waves)[probes]

@@ -58,7 +58,7 @@ def trust_region(
     theta: PyTree,
     *,
     iterations: int = 40,
-    tolerance: float = 0.02,
+    tolerance: float = 0.005,
     enough: float = 0.0,
     damping: float = LEAST,
     start: Progress | None = None,
@@ -78,7 +78,7 @@ def trust_region(
     loss does not decrease, is not finite, or if fewer points are captured.
 
     It ends when half the Newton decrement, the predicted further decrease of the loss, is below `tolerance`
-    for each parameter that the data determine: 0.02 is a fifth of a posterior standard deviation, root mean
+    for each parameter that the data determine: 0.005 is a tenth of a posterior standard deviation, root mean
     square; or when the last three steps have lowered the loss by less than that on average. With `enough` it
     also ends when the decrement is that fraction of the first. `damping`: mu at the start. `start` resumes;
     `save` is called with the progress after each iteration. Raises `SolveError` if the start itself has no
