@@ -1,38 +1,21 @@
-"""Problem E with the defaults of `jaxtwin fit`: the twin combined with interpolation, and interpolation."""
+"""Problem E with the defaults of the command line: the twin combined with interpolation, and both alone."""
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .path import DATA, _need, run_in
+from .path import DATA, _need, jaxtwin, run_in
 
 COUNTS = (100, 200, 500)  # points that are fitted
 SPLITS = range(3)
 HELD_OUT, PATCH = 500, 0.15  # points, and fraction of the surface
 EARLIEST = 0.04  # fraction of the points at which the wave starts
+MAP = "openep_mesh_2_dense.vtk"
 RIVALS = "radial_basis", "gaussian_process"
 PARTS = {"points": "held_out_points", "patch": "held_out_patch"}
-CASE = """
-[mesh]
-file = "{data}/eam_map/openep_mesh_2_dense.vtk"
-[tissue]
-speed_mm_per_ms = 0.7
-anisotropy_ratio = 1.0
-[[beat]]
-[[beat.pulse]]
-kind = "map"
-[map]
-file = "{data}/eam_map/openep_mesh_2_dense.vtk"
-array = "LAT"
-fit_points = {points}
-held_out_points = {held_out}
-held_out_patch_fraction = {patch}
-seed = {seed}
-[fit]
-discrepancy_ms = 3.0
-"""
 
 
 def real_map() -> dict[str, Any]:
@@ -65,10 +48,18 @@ def source_in_patch(folder: Path) -> float:
 
 
 def _run(points: int, seed: int) -> dict[str, Any]:
-    text = CASE.format(data=DATA.as_posix(), points=points, held_out=HELD_OUT, patch=PATCH, seed=seed)
+    """The case that `jaxtwin import` writes, with other points held out."""
     with tempfile.TemporaryDirectory() as name:
-        summary = run_in(Path(name), "fit", text)
-        inside = source_in_patch(Path(name))
+        folder = Path(name) / "case"
+        jaxtwin(Path(name), "import", str(DATA / "eam_map" / MAP), "--case", str(folder))
+        text = (folder / "case.toml").read_text()
+        for key, value in (
+            ("fit_points", points), ("held_out_points", HELD_OUT), ("held_out_patch_fraction", PATCH),
+            ("seed", seed),
+        ):  # fmt: skip
+            text = re.sub(rf"(?m)^{key} = \S+", f"{key} = {value}", text)
+        summary = run_in(folder, "fit", text)
+        inside = source_in_patch(folder)
     found: dict[str, Any] = {"fit_points": points, "seed": seed, "source_in_patch": inside}
     for name, part in PARTS.items():
         best = min(summary["baselines"][rival][part]["rmse_ms"] for rival in RIVALS)
