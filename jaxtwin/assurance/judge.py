@@ -14,7 +14,7 @@ from ..mapping import MappingData
 from ..monodomain import pulse
 from ..twin import OFFSET_SD
 from .baselines import GaussianProcess, RadialBasis, isotropic_speed
-from .combined import CANDIDATES, PHYSICS, Combination, carried_by
+from .blend import CANDIDATES, PHYSICS, Blend, carried_by
 from .conformal import FEWEST, recalibrate
 from .doubts import PARTS, method
 
@@ -134,7 +134,7 @@ def combined(
         rows = np.flatnonzero(data.map_index == k)
         train = parts["fit"][rows] & data.valid[rows]
         positions, lat = data.positions[rows], data.lat_ms[rows]
-        one = Combination(
+        one = Blend(
             mesh, positions[train], lat[train], activation[k], sd[k], noise_ms, known=known[k]
         )  # fmt: skip
         predicted[rows], _ = one(positions)

@@ -17,13 +17,13 @@ from .assessment import Assessment, Optimum, history_row
 MEMORY = 8  # number of stored steps
 ALIGNED = 0.02  # cosine between a step and the model error along it, below which it is not used as curvature
 NEAR = 0.03  # of the root of the tolerance: gradient at which a model counts as minimised
+LEAST = 0.1  # damping of the first step, and the least after a rejected one
 GROWTH = 4.0  # of the damping after the first rejected step; twice that after each further one
-LEAST = 0.1  # damping that is worth trying after a rejected step
+MODEL_ERROR = 0.25  # of the decrease predicted for the first step that may come from the error of the model
+MOST = 1e6  # damping of the first step
 FARTHEST = 1.5  # length of a step over that of the Newton step, both by the curvature of the model
-MOST = 1e6  # damping
-MODEL_ERROR = 0.25  # of the predicted decrease that may come from the error of the model
+WALL = 100.0  # curvature of the model beyond that length, over its own
 SLOW = 3  # steps in a row that must gain something
-WALL = 100.0  # curvature of the model beyond, over its own
 ROUNDING = 1e-5  # relative rounding error of a loss summed in single precision
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import jaxtwin as jt
-from jaxtwin.assurance import combine, judge
+from jaxtwin.assurance import Blend, judge
 from jaxtwin.assurance.baselines import GaussianProcess, RadialBasis
-from jaxtwin.assurance.combined import CANDIDATES, PHYSICS, Combination, _least, carried_by
+from jaxtwin.assurance.blend import CANDIDATES, PHYSICS, _least, carried_by
 from jaxtwin.fem import geodesic
 
 NOISE = 1.0
@@ -29,7 +29,9 @@ def wave():
 def combined(wave, twin, wanted, sd=0.2, lat=None):
     mesh, _, chosen, measured, *_ = wave
     lat = measured if lat is None else lat
-    return combine(mesh, mesh.points[chosen], lat, twin, np.full(len(twin), sd), NOISE, mesh.points[wanted])
+    one = Blend(mesh, mesh.points[chosen], lat, twin, np.full(len(twin), sd), NOISE)
+    times, weights = one(mesh.points[wanted])
+    return times, weights[:, :PHYSICS].sum(axis=1)
 
 
 def rmse(found, truth):
@@ -104,7 +106,7 @@ def test_outliers_do_not_move_the_weights(wave):
 
 def test_fewer_than_five_points_leave_the_twin_alone(wave):
     mesh, truth, chosen, lat, *_ = wave
-    one = Combination(mesh, mesh.points[chosen[:4]], lat[:4], truth, np.full(len(truth), 0.2), NOISE)
+    one = Blend(mesh, mesh.points[chosen[:4]], lat[:4], truth, np.full(len(truth), 0.2), NOISE)
     times, weights = one(mesh.points)
     np.testing.assert_allclose(times, truth, atol=1e-9)
     np.testing.assert_array_equal(weights[:, 0], 1.0)

@@ -25,7 +25,7 @@ LEAST = 0.01  # of the growth of errors: no position is taken as known
 NEIGHBOURS = 50  # of radial basis functions at a node, above 1,500 points
 
 
-class Combination:
+class Blend:
     """Activation times from the twin and from interpolation, weighted by how each errs where it is left out.
 
     Five candidates: the twin; the twin and its residuals interpolated by radial basis functions; the twin as
@@ -156,21 +156,6 @@ def _mean_square(errors):
     """Of errors without their outliers."""
     limit = OUTLIER * np.median(np.abs(errors), axis=0)
     return np.mean(np.clip(errors, -limit, limit) ** 2, axis=0)
-
-
-def combine(
-    mesh: Mesh,
-    positions: Float[np.ndarray, "points dim"],
-    lat_ms: Float[np.ndarray, " points"],
-    twin_ms: Float[np.ndarray, " nodes"],
-    sd_ms: Float[np.ndarray, " nodes"],
-    noise_ms: float,
-    wanted: Float[np.ndarray, "wanted dim"],
-) -> tuple[Float[np.ndarray, " wanted"], Float[np.ndarray, " wanted"]]:
-    """Activation times at the positions `wanted`, ms, from the twin and from interpolation of the fitted
-    points, and the share of physics in each, 0 to 1; see `Combination` for method, arguments and sources."""
-    times, weights = Combination(mesh, positions, lat_ms, twin_ms, sd_ms, noise_ms)(wanted)
-    return times, weights[:, :PHYSICS].sum(axis=1)
 
 
 def carried_by(share: float) -> str:
