@@ -18,7 +18,6 @@ from .log_speed import Block, SpeedSlope, log_speed, speed_slope, speed_tensor, 
 from .map_loss import information, nuisance_information
 from .problem import Problem
 
-FARTHEST = 3.0  # change of the log speed beyond which the linearisation fails
 EXACT = 16  # parameters up to which the full Jacobian is cheap
 
 
@@ -28,7 +27,7 @@ class AbstractArrivalModel(eqx.Module):
     - `arrival`: (points,), at that theta, ms since the wave left its source; 0 where not `reached`.
     - `white`: that theta, in the coordinates of the prior.
 
-    The models are evaluated outside compiled programs, which see the arrival times alone.
+    `local_loss` evaluates them at other theta.
     """
 
     arrival: eqx.AbstractVar[Float[Array, " points"]]
@@ -36,16 +35,8 @@ class AbstractArrivalModel(eqx.Module):
     white: eqx.AbstractVar[Theta]
 
     @abstractmethod
-    def __call__(self, white: Theta, problem: Problem) -> Float[Array, " points"]:
-        """Arrival times at other parameters; NaN where not activated."""
-
-    @abstractmethod
     def slope(self, white: Theta, problem: Problem) -> Float[np.ndarray, "points parameters"]:
         """Derivative of the arrival times with respect to theta."""
-
-    @abstractmethod
-    def pull(self, white: Theta, problem: Problem, weights: Float[Array, " points"]) -> Theta:
-        """The gradient with respect to the white parameters of the weighted sum of the arrival times."""
 
 
 class JacobianArrival(AbstractArrivalModel):
@@ -56,17 +47,8 @@ class JacobianArrival(AbstractArrivalModel):
     white: Theta
     jacobian: Float[Array, "points parameters"]
 
-    def __call__(self, white: Theta, problem: Problem) -> Float[Array, " points"]:
-        moved = problem.prior.push(jax.tree.map(jnp.subtract, white, self.white))
-        there = self.arrival + self.jacobian @ ravel_pytree(moved)[0]
-        return jnp.where(self.reached, there, jnp.nan)
-
     def slope(self, white: Theta, problem: Problem) -> Float[np.ndarray, "points parameters"]:
         return np.asarray(self.jacobian, np.float64)
-
-    def pull(self, white: Theta, problem: Problem, weights: Float[Array, " points"]) -> Theta:
-        back = ravel_pytree(white)[1]
-        return problem.prior.pull(back(jnp.where(self.reached, weights, 0.0) @ self.jacobian))
 
 
 class Paths(eqx.Module):
@@ -139,15 +121,10 @@ class RayArrival(AbstractArrivalModel):
     log_speed: Float[Array, " nodes"]
     paths: Paths
 
-    def __call__(self, white: Theta, problem: Problem) -> Float[Array, " points"]:
-        slower = _slower(white, problem, self.cell, self.direction, self.log_speed)
-        later = self.paths.later(np.expm1(np.asarray(slower, np.float64)))
-        return jnp.where(self.reached, self.arrival + jnp.asarray(later, self.arrival.dtype), jnp.nan)
-
-    def pull(self, white: Theta, problem: Problem, weights: Float[Array, " points"]) -> Theta:
-        seen = np.asarray(jnp.where(self.reached, weights, 0.0), np.float64)
-        at_nodes = jnp.asarray(self.paths.collect(seen), self.arrival.dtype)
-        return _pulled(white, problem, self.cell, self.direction, self.log_speed, at_nodes)
+    @property
+    def front(self) -> tuple[Int[Array, " nodes"], Float[Array, "nodes dim"], Float[Array, " nodes"]]:
+        """Cell, slowness and log speed at each node."""
+        return self.cell, self.direction, self.log_speed
 
     def slope(self, white: Theta, problem: Problem, steep: SpeedSlope | None = None):
         """`steep`: that of the log speed, if already computed."""
@@ -215,20 +192,6 @@ def _log_speed(theta: Theta, twin: Twin, cell, direction):
     return log_speed(tissue_part(theta), twin, cell, direction)
 
 
-@eqx.filter_jit
-def _slower(white: Theta, problem: Problem, cell, direction, at) -> Float[Array, " nodes"]:
-    """By how much the logarithm of the speed is below `at`."""
-    now = log_speed(tissue_part(problem.prior.at(white)), problem.twin, cell, direction)
-    return jnp.clip(at - now, -FARTHEST, FARTHEST)
-
-
-@eqx.filter_jit
-def _pulled(white: Theta, problem: Problem, cell, direction, at, weights) -> Theta:
-    """The gradient of the weighted sum of the delays that `_slower` lengthens."""
-    slower, back = jax.vjp(lambda w: _slower(w, problem, cell, direction, at), white)
-    return back(weights * jnp.exp(slower))[0]
-
-
 class Linearised(eqx.Module):
     """The predictions of all evidence for one map at one theta, and their derivatives in the coordinates of
     the prior; None for evidence with a record of its own, which arrival times do not determine.
@@ -257,7 +220,7 @@ def linearised(
     every = np.arange(len(placed.nearest))
     chosen, row = (every, every) if slope is None else (placed.chosen, placed.nearest)
     slope = model.slope(white, problem) if slope is None else slope
-    there = model(white, problem)
+    there = jnp.where(model.reached, model.arrival, jnp.nan)
     values, by_arrival, by_theta = _pointwise(white, problem, there, placed, chosen)
     slopes = [
         None if along is None
@@ -310,7 +273,7 @@ def curvature(
     known = known or [linearised(white, problem, model, one) for model, one in each]
     for found, one in zip(known, placed, strict=True):
         values = [value for value in found.values if value is not None]
-        seen = eqx.tree_at(lambda p: p.evidence, problem, _by_arrival(problem, one))
+        seen = eqx.tree_at(lambda p: p.evidence, problem, timed_evidence(problem, one))
         told = _information(theta, seen, one, tuple(values))
         timed = [k for k, slope in enumerate(found.slopes) if slope is not None]
         for k, weight in zip(timed, told[0], strict=True):
@@ -322,7 +285,7 @@ def curvature(
     return total
 
 
-def _by_arrival(problem: Problem, placed: PlacedMap):
+def timed_evidence(problem: Problem, placed: PlacedMap):
     """The evidence that is determined by arrival times."""
     return tuple(one for one in problem.evidence if one.recorder(problem.twin, placed) is None)
 
@@ -331,36 +294,6 @@ def _by_arrival(problem: Problem, placed: PlacedMap):
 def _information(theta: Theta, problem: Problem, placed: PlacedMap, values: tuple):
     found = information(theta, problem, placed, values)
     return tuple(weight for weight, _ in found), nuisance_information(theta, problem, found)
-
-
-def nearby(
-    white: Theta,
-    problem: Problem,
-    models: Sequence[AbstractArrivalModel],
-    placed: tuple[PlacedMap, ...],
-):
-    """The negative log posterior by the arrival models of all maps, and its gradient.
-
-    Evidence with a record of its own is excluded; the exact gradients of the simulation include it.
-    """
-    there = tuple(model(white, problem) for model in models)
-    loss, (gradient, by_arrival) = _nearby((white, there), problem, placed)
-    for model, weights in zip(models, by_arrival, strict=True):
-        gradient = jax.tree.map(jnp.add, gradient, model.pull(white, problem, weights))
-    return loss, gradient
-
-
-@eqx.filter_jit
-@eqx.filter_value_and_grad
-def _nearby(at: tuple[Theta, tuple], problem: Problem, placed: tuple[PlacedMap, ...]):
-    """The negative log posterior at white parameters and the arrival times of all maps."""
-    white, arrival = at
-    total, theta = problem.prior.energy(white), problem.prior.at(white)
-    for there, one in zip(arrival, placed, strict=True):
-        for evidence in _by_arrival(problem, one):
-            value = evidence.predict(theta, problem.twin, one, there, None)
-            total = total + evidence.loss(theta, one, value)
-    return total
 
 
 @eqx.filter_jit

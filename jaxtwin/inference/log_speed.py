@@ -40,7 +40,12 @@ def log_speed(part: Theta, twin: Twin, cell, direction) -> Float[Array, " nodes"
     """q = log(speed of the cells) + log(s.D s)/2 at the nodes, with s the slowness of the front and D that of
     the cell through which it came."""
     fields = twin.tissue_map.fields(part["tissue"])
-    return _at_corners(fields, twin.space.cells[cell], twin, cell, direction) + _of_cells(part, twin)
+    return speed_of_fields(fields, part["cells"], twin, cell, direction)
+
+
+def speed_of_fields(fields, cells: Theta, twin: Twin, cell, direction) -> Float[Array, " nodes"]:
+    """The log speed from the fields of the tissue at the nodes and the parameters of the cells."""
+    return _at_corners(fields, twin.space.cells[cell], twin, cell, direction) + _of_cells(cells, twin)
 
 
 def _at_corners(fields, corners, twin: Twin, cell, direction) -> Float[Array, " nodes"]:
@@ -49,8 +54,8 @@ def _at_corners(fields, corners, twin: Twin, cell, direction) -> Float[Array, " 
     return 0.5 * jnp.log(jnp.where(steep, rate, 1.0))
 
 
-def _of_cells(part: Theta, twin: Twin) -> Float[Array, "..."]:
-    return jnp.log(wave_speed(twin.cells(part["cells"]), jnp.ones((), twin.space.mass.dtype)))
+def _of_cells(cells: Theta, twin: Twin) -> Float[Array, "..."]:
+    return jnp.log(wave_speed(twin.cells(cells), jnp.ones((), twin.space.mass.dtype)))
 
 
 @eqx.filter_jit
@@ -152,7 +157,7 @@ def _slope(theta: Theta, twin: Twin, cell, direction):
     to the parameters of the cells, (parameters, nodes)."""
     fields = twin.tissue_map.fields(theta["tissue"])
     some, back = ravel_pytree(theta["cells"])
-    along = jnp.moveaxis(jax.jacfwd(lambda f: _of_cells({"cells": back(f)}, twin))(some), -1, 0)
+    along = jnp.moveaxis(jax.jacfwd(lambda f: _of_cells(back(f), twin))(some), -1, 0)
     along = along if along.ndim == 2 else along[:, None]
     of_cells = jnp.broadcast_to(along, (some.size, cell.shape[0]))
     return _corner_slopes(fields, twin, cell, direction), of_cells

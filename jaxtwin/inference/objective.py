@@ -9,9 +9,10 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from ..twin import PlacedMap, Theta, Wave, of_each, with_errors_of
-from .arrival_model import AbstractArrivalModel, Linearised, curvature, nearby, simulated_model
+from .arrival_model import AbstractArrivalModel, Linearised, curvature, simulated_model
 from .evidence.arrival import log_noise
 from .following import Following
+from .local_loss import local_loss
 from .map_loss import prior_term, value, value_and_gradient
 from .optimise import Assessment, Model
 from .problem import Problem, zeros
@@ -116,10 +117,11 @@ def along_models(problem: Problem, placed: tuple[PlacedMap, ...]) -> Callable[[T
 
     def near(white: Theta, assessment: Assessment) -> Model:
         _, back = ravel_pytree(white)
+        along = local_loss(problem, assessment.models, placed)
 
         def loss(numbers: np.ndarray) -> tuple[float, np.ndarray]:
             at = back(jnp.asarray(numbers, problem.dtype))
-            found, gradient = nearby(at, problem, assessment.models, placed)
+            found, gradient = along(at)
             return float(found), np.asarray(ravel_pytree(gradient)[0], np.float64)
 
         return Model(curvature(problem, white, placed, assessment.models, assessment.linearised), loss)

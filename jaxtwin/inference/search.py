@@ -13,9 +13,10 @@ from jax.flatten_util import ravel_pytree
 from .._results import SolveError
 from ..mapping import MappingData
 from ..twin import AbstractTissueMap, PlacedMap, Theta, of_each, simulated_waves
-from .arrival_model import eikonal_model, nearby
+from .arrival_model import eikonal_model
 from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
 from .following import Following
+from .local_loss import local_loss
 from .objective import along_models, objective, per_volume, simulated_assessment, weighed
 from .optimise import LEAST, Assessment, Optimum, Progress, history_row, lbfgs, trust_region
 from .problem import Problem
@@ -142,7 +143,7 @@ def _eikonal_fit(
     def assess(white: Theta) -> Assessment:
         each = list(zip(placed, added, strict=True))
         models = tuple(of_each(lambda one: eikonal_model(problem, white, *one), each))
-        loss, gradient = nearby(white, problem, models, placed)
+        loss, gradient = local_loss(problem, models, placed)(white)
         reached = sum(int(model.reached.sum()) for model in models)
         return per_volume(problem, placed, white, Assessment(float(loss), gradient, reached, 0.0), models)
 
@@ -173,8 +174,10 @@ def eikonal_round(state: State, settings: Settings) -> State:
         jnp.nan_to_num(one.arrival(lat) - model.arrival)
         for one, lat, model in zip(state.placed, now.activation, models, strict=True)
     ]
-    # estimating the discretisation error costs as much as the simulation, and it changes little
-    waves = () if state.stage else simulated_waves(problem.twin, problem.prior.at(white), now.activation)
+    # estimating the discretisation error costs as much as the simulation; a soft scar border does not have
+    # that of the sharp one
+    estimated = sharp or not state.stage
+    waves = simulated_waves(problem.twin, problem.prior.at(white), now.activation) if estimated else ()
     counted, placed = weighed(problem, state.placed, white, models, waves, now.linearised)
     # a scar needs its soft rounds to the end: later, log D alone explains it
     enough = EIKONAL_ENOUGH if _softened(twin.tissue_map, 0) is twin.tissue_map else 0.0

@@ -9,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 import jaxtwin as jt
 import jaxtwin.twin.placed
 from jaxtwin.inference.arrival_model import Linearised, curvature
+from jaxtwin.inference.local_loss import along_rays
 from jaxtwin.inference.log_speed import log_speed, tissue_part
 from jaxtwin.inference.objective import simulated_assessment, simulated_models
 from jaxtwin.inference.volume import log_volume
@@ -66,8 +67,9 @@ def test_an_arrival_model_and_its_gradient_are_sums_over_rays(problem):
 
     there, back = jax.vjp(dense, jax.tree.map(jnp.add, theta, step))
     moved = jax.tree.map(jnp.add, theta, step)
-    np.testing.assert_allclose(model(moved, problem), there, rtol=1e-10)
-    found, expected = (ravel_pytree(g)[0] for g in (model.pull(moved, problem, weights), back(weights)[0]))
+    (found,), pull = along_rays(problem, [model])(moved)
+    np.testing.assert_allclose(found, there, rtol=1e-10)
+    found, expected = (ravel_pytree(g)[0] for g in (pull((weights,)), back(weights)[0]))
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
     assert np.abs(expected).max() > 0.5, "or there is nothing to compare"
 
