@@ -21,6 +21,11 @@ LONGEST = 400  # lines of a file
 def advertised_path() -> dict[str, Any]:
     """`jaxtwin import MAP --case CASE` and `jaxtwin fit CASE` on a real map, with all defaults."""
     (source,) = _need(DATA / "eam_map").glob("*.vtk")
+    return imported_and_fitted(source)
+
+
+def imported_and_fitted(source: Path) -> dict[str, Any]:
+    """What both commands make of the file of a map, and how long they take."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         imported = jaxtwin(folder, "import", str(source), "--case", str(folder / "case"))

@@ -1,6 +1,5 @@
 """diffusivity and scar from maps with a known ground truth: errors, intervals, predictions"""
 
-from .atrium import atrium
 from .fibres import fibres
 from .interruption import killed
 from .intervals import covered
@@ -11,7 +10,6 @@ from .sampled import sampled
 from .sheet import heavy, sheet
 
 BENCHMARKS = {
-    "atrium": atrium,
     "killed": killed,
     "null-space": null_space,
     "refusals": refusals,

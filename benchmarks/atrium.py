@@ -1,4 +1,4 @@
-"""Problem R: a real atrium with two hidden scars, three sites of 500 points, fitted as a user does it."""
+"""Problem R: a real atrium with two hidden scars, three sites of 500 points, by `jaxtwin fit` as it comes."""
 
 import tempfile
 from pathlib import Path
@@ -26,10 +26,6 @@ file = "map.csv"
 sigma_ms = {noise}
 [fit]
 scar = true
-modes = 100
-largest_diffusivity_mm2_per_ms = 1.2
-iterations = 2
-uncertainty_directions = 0
 """
 BEAT = """
 [[beat]]
@@ -75,7 +71,7 @@ def true_map(folder: Path):
     import jaxtwin as jt
     from jaxtwin.mapping import write_csv
 
-    from ..path import DATA
+    from .path import DATA
 
     mesh = jt.refine(jt.repair(jt.read_mesh(DATA / "atrium_dtmri/Labelled.pts").mesh).mesh)
     places = np.round(far_apart(mesh.points[::16], 5), 2)
@@ -109,7 +105,7 @@ def atrium() -> dict[str, Any]:
     from jaxtwin.fem import lumped_mass
     from jaxtwin.view import read_vtkhdf
 
-    from ..path import DATA, run_in
+    from .path import DATA, run_in
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
