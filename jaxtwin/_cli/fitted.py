@@ -202,6 +202,7 @@ class Fitted:
             ),
             "noise_scale_ms": self.noise_ms, "numerical_error_ms": self._mesh_error[0],
             "offset_ms": np.asarray(offset_ms(found.theta)).tolist(),
+            "prior": judge.prior(found),
             "diffusivity_mm2_per_ms": judge.percentiles(self.diffusivity),
             "conductivity_S_per_m": judge.percentiles(conductivity_from_diffusivity(self.diffusivity)),
             "speed_mm_per_ms": judge.percentiles(self.speed),

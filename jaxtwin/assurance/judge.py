@@ -94,6 +94,14 @@ def voltage_levels(fit: Fit) -> dict[str, float] | None:
     return None
 
 
+def prior(fit: Fit) -> dict[str, float] | None:
+    """Standard deviation and correlation length of log D, where they are inferred from the maps."""
+    scales = fit.twin.tissue_map.scales
+    if scales is None:
+        return None
+    return {"sd_log": float(scales.sd), "correlation_length_mm": float(scales.length_mm)}
+
+
 def percentiles(values: np.ndarray) -> dict[str, float]:
     """5th, 50th and 95th percentile over the nodes."""
     return dict(

@@ -18,7 +18,7 @@ from ..inference import AbstractEvidence, Voltage
 from ..mapping import MappingData, project
 from ..monodomain import Checkpointed, Stimulus, Times, Tissue, diffusion_tensor
 from ..monodomain.protocol import APART
-from ..signals import diffusivity_for, wave_speed
+from ..signals import critical_coupling, diffusivity_for, wave_speed
 from ..twin import LogDiffusivity, Twin, at_once, discrepancy_basis, tissue_prior
 from .beats import source, stimulus
 from .measured import measured
@@ -28,6 +28,8 @@ BEFORE_MS = 5.0  # of a run, before the first LAT of a map that starts its own w
 AFTER_MS = 25.0  # of a fit, after the last LAT
 REPOLARISED_MS = 500.0  # of a simulation, after its last pulse
 BLOCK = 100  # steps, of which a fit has a multiple, for its checkpoints
+MARGIN = 4.0  # of the floor of D over the least that conducts
+MOST_FLOOR = 0.25  # of the prior mean, on meshes so coarse that waves hardly travel
 ENOUGH_MAPS = 3  # for the three parameters of a tensor
 
 
@@ -191,11 +193,23 @@ class Prepared:
                 "Add maps of other pacing sites, or give the fibres with the mesh",
             )
         return tissue_prior(
-            mesh, reference=self.diffusivity, floor=f.least_diffusivity_mm2_per_ms,
+            mesh, reference=self.diffusivity, floor=self._floor,
             ceiling=f.largest_diffusivity_mm2_per_ms, kind=f.parameterisation, sd_log=f.sd_log,
             correlation_length=f.correlation_length_mm, modes=f.modes, scar=f.scar, fibres=f.fibres,
-            ratio=self.case.tissue.anisotropy_ratio,
+            ratio=self.case.tissue.anisotropy_ratio, infer_scales=f.infer_scales,
         )  # fmt: skip
+
+    @cached_property
+    def _floor(self) -> float:
+        """Of D along fibres, mm2/ms: where waves stop across them at the median edge."""
+        given, mesh = self.case.fit.least_diffusivity_mm2_per_ms, self.heart.mesh
+        if given is not None:
+            return given
+        ends, ratio = mesh.points[mesh.edges], self.case.tissue.anisotropy_ratio
+        edge = float(np.median(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)))
+        # isotropic tissue gets a margin for edges that are longer
+        stops = max(ratio, MARGIN) * critical_coupling(self.cells) * edge**2
+        return min(stops, MOST_FLOOR * self.diffusivity)
 
     @cached_property
     def discrepancy(self) -> Float[Array, "nodes terms"] | None:

@@ -162,6 +162,7 @@ class FitCase:
     correlation_length_mm: float = setting(15.0, "of the Matern field", above=0.0)
     modes: int = setting(300, "terms of the field", least=2)
     sd_log: float = setting(0.5, "prior standard deviation of log D around its level", above=0.0)
+    infer_scales: bool = setting(True, "whether the data may change sd_log and the correlation length")
     scar: bool = setting(False, "estimate a scar field, 0 to 1, beside the conductivity")
     voltage: bool = setting(False, "bipolar voltages of the map as evidence for scar, beside the times")
     healthy_mV: float = setting(2.0, "usual bipolar voltage of healthy tissue (atria: less)", above=0.0)
@@ -175,7 +176,9 @@ class FitCase:
         least=0.0,
     )
     discrepancy_length_mm: float = setting(20.0, "correlation length of that field", above=0.0)
-    least_diffusivity_mm2_per_ms: float = setting(0.02, "floor, above numerical block", above=0.0)
+    least_diffusivity_mm2_per_ms: float | None = setting(
+        None, "floor; left out: where waves stop at the median edge of the mesh", above=0.0
+    )
     largest_diffusivity_mm2_per_ms: float = setting(
         4.0, "ceiling; the stability of the step rests on it", above=0.0
     )

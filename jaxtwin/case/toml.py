@@ -104,7 +104,7 @@ def _check_together(case: Case, name: str) -> None:
     for beat in case.beats:
         _check_beat(beat, case.time.end_ms)
     low, high = case.fit.least_diffusivity_mm2_per_ms, case.fit.largest_diffusivity_mm2_per_ms
-    if not low < high:
+    if low is not None and not low < high:
         raise InputError(
             f"fit.least_diffusivity_mm2_per_ms = {low:g} and fit.largest_diffusivity_mm2_per_ms = {high:g}",
             "the least below the largest",

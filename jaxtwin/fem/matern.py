@@ -30,11 +30,14 @@ class MaternModes(eqx.Module):
     - `modes`: (nodes, modes), scaled, the smoothest first.
     - `correlation_length`: mm; two points this far apart have a correlation of about 0.14.
     - `captured`: fraction of the variance of the Matern field that the kept modes carry.
+    - `eigenvalues`: (modes,), of the Laplacian, 1/mm2. `dim`: of the cells.
     """
 
     modes: Float[Array, "nodes modes"]
     correlation_length: float = eqx.field(static=True)
     captured: float = eqx.field(static=True)
+    eigenvalues: Float[np.ndarray, " modes"]
+    dim: int = eqx.field(static=True)
 
     def __call__(self, z: Float[Array, " modes"]) -> Float[Array, " nodes"]:
         """The field at the nodes."""
@@ -101,7 +104,11 @@ def matern_modes(
     )
     scale = np.sqrt(power * mass.sum() / kept)
     return MaternModes(
-        jnp.asarray(phi * scale, dtype=float), float(correlation_length), float(kept / (kept + tail))
+        jnp.asarray(phi * scale, dtype=float),
+        float(correlation_length),
+        float(kept / (kept + tail)),
+        lam,
+        dim,
     )
 
 

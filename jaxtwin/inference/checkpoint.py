@@ -17,14 +17,14 @@ from ..mapping import MappingData
 from .optimise import Progress
 from .problem import Problem
 
-FORMAT = "jaxtwin fit 5"
+FORMAT = "jaxtwin fit 6"
 
 
 class Checkpoint(eqx.Module):
     """State of a fit. `stage`: number of completed parts. `best`: the best point before, `white`: where the
     current part began, in double precision; `progress`: of the current part. `mesh_error`: of the placed
-    maps; `lost`, `level`: of the evidence. `followed`: the waves that windows follow. `reason`: why the last
-    part ended, and `damping`: of its last step."""
+    maps; `lost`, `level`: of the evidence. `followed`: the waves that windows follow. `scales`: of log D,
+    where they are inferred. `reason`: why the last part ended, and `damping`: of its last step."""
 
     stage: int
     best: Float[np.ndarray, " parameters"]
@@ -37,6 +37,7 @@ class Checkpoint(eqx.Module):
     damping: float
     progress: Progress | None
     followed: Float[np.ndarray, "three maps nodes"] | None = None
+    scales: tuple[float, ...] = ()
 
 
 def fingerprint(problem: Problem, data: MappingData, settings: dict[str, Any]) -> str:
@@ -54,7 +55,7 @@ def fingerprint(problem: Problem, data: MappingData, settings: dict[str, Any]) -
 def write_checkpoint(path: str | Path, key: str, checkpoint: Checkpoint) -> None:
     """Writes the checkpoint atomically."""
     arrays = {name: getattr(checkpoint, name) for name in ("best", "white", "mesh_error")}
-    scalars = "stage", "lost", "level", "reason", "damping", "history"
+    scalars = "stage", "lost", "level", "reason", "damping", "history", "scales"
     state = {name: getattr(checkpoint, name) for name in scalars}
     if checkpoint.followed is not None:
         arrays["followed"] = checkpoint.followed
@@ -94,7 +95,7 @@ def read_checkpoint(path: str | Path, key: str) -> Checkpoint | None:
     if now is not None:
         own = [arrays[f"progress/{name}"] for name in ("theta", "steps", "errors")]
         progress = Progress(own[0], now["damping"], own[1], own[2], tuple(now["history"]))
-    history = tuple(state.pop("history"))
+    history, scales = (tuple(state.pop(name)) for name in ("history", "scales"))
     return Checkpoint(
         best=arrays["best"],
         white=arrays["white"],
@@ -102,5 +103,6 @@ def read_checkpoint(path: str | Path, key: str) -> Checkpoint | None:
         history=history,
         progress=progress,
         followed=arrays.get("followed"),
+        scales=scales,
         **state,
     )

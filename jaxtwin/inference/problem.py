@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from .._results import InputError
 from ..mapping import MappingData
-from ..twin import PlacedMap, Theta, Twin, place_maps
+from ..twin import AbstractTissueMap, PlacedMap, Theta, Twin, place_maps
 from .evidence import AbstractEvidence, Arrival, Voltage
 from .prior import Prior
 
@@ -49,6 +49,10 @@ class Problem(eqx.Module):
     def with_twin(self, twin: Twin) -> "Problem":
         """The problem with another twin of the same parameters."""
         return eqx.tree_at(lambda p: p.twin, self, twin)
+
+    def with_tissue_map(self, tissue_map: AbstractTissueMap) -> "Problem":
+        """The problem with another tissue map of the same parameters."""
+        return self.with_twin(eqx.tree_at(lambda t: t.tissue_map, self.twin, tissue_map))
 
 
 def prior_mean(twin: Twin, evidence: Sequence[AbstractEvidence]) -> Theta:

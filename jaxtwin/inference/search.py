@@ -13,13 +13,14 @@ from jax.flatten_util import ravel_pytree
 from .._results import SolveError
 from ..mapping import MappingData
 from ..twin import AbstractTissueMap, PlacedMap, Theta, of_each, simulated_waves
-from .arrival_model import eikonal_model
+from .arrival_model import curvature, eikonal_model
 from .checkpoint import Checkpoint, fingerprint, read_checkpoint, write_checkpoint
 from .following import Following
 from .local_loss import local_loss
 from .objective import along_models, objective, per_volume, simulated_assessment, weighed
 from .optimise import LEAST, Assessment, Optimum, Progress, history_row, lbfgs, trust_region
 from .problem import Problem
+from .scales import Scaled, rescaled
 
 SOFT = 0.0, 1 / 3, 2 / 3  # sharpness of the scar border in the first rounds, relative to its own
 EIKONAL_ITERATIONS = 10  # iterations of one round
@@ -110,7 +111,7 @@ def begin_search(problem: Problem, placed, white: Theta, settings: Settings, dat
         now = Checkpoint(
             state.stage, best, white, np.asarray(errors, np.float64), float(arrival.lost),
             float(arrival.level), state.history, state.reason, state.damping,
-            progress, following.arrays(len(state.placed)),
+            progress, following.arrays(len(state.placed)), _scales(state.problem),
         )  # fmt: skip
         write_checkpoint(path, key, now)
 
@@ -130,9 +131,16 @@ def _restored(problem: Problem, placed, white: Theta, saved: Checkpoint) -> Stat
         rows = zip(placed, saved.mesh_error, strict=True)
         placed = tuple(one.with_mesh_error(jnp.asarray(row, problem.dtype)) for one, row in rows)
     problem = problem.counted(saved.lost, saved.level)
+    if saved.scales:
+        problem = Scaled(problem, *saved.scales).problem
     return State(
         problem, placed, best, white, saved.stage, saved.history, saved.reason, saved.damping, saved.progress
     )
+
+
+def _scales(problem: Problem) -> tuple[float, ...]:
+    variation = problem.twin.tissue_map.scales
+    return () if variation is None else (float(variation.sd), float(variation.length_mm))
 
 
 def _eikonal_fit(
@@ -161,7 +169,7 @@ def eikonal_round(state: State, settings: Settings) -> State:
     twin, soft = problem.twin, _softened(problem.twin.tissue_map, state.stage)
     sharp = soft is twin.tissue_map
     if not sharp:
-        problem = problem.with_twin(eqx.tree_at(lambda t: t.tissue_map, twin, soft))
+        problem = problem.with_tissue_map(soft)
     now = simulated_assessment(problem, state.placed, white, settings.names, settings.following)
     if now.failure and not state.stage:
         raise SolveError(now.failure)
@@ -189,11 +197,26 @@ def eikonal_round(state: State, settings: Settings) -> State:
     settled = sharp and len(found.history) == 1
     before = [row["loss"] for k, row in enumerate(state.history) if _softened(twin.tissue_map, k) is soft]
     best = white if sharp and now.loss <= min(before, default=np.inf) else state.best
-    return replace(
+    following = replace(
         state, problem=counted.with_twin(twin), placed=placed, white=found.theta,
         stage=settings.rounds if settled else state.stage + 1, history=(*state.history, row),
         damping=found.damping, best=best,
     )  # fmt: skip
+    return _rescaled(following, found.assessment) if state.stage >= len(SOFT) else following
+
+
+def _rescaled(state: State, now: Assessment) -> State:
+    """The state with the scales of log D that the eikonal waves of its point support."""
+    problem, white = state.problem, state.white
+    if problem.twin.tissue_map.scales is None:
+        return state
+    _, gradient = local_loss(problem, now.models, state.placed)(white)
+    misfit = jax.tree.map(jnp.subtract, gradient, white)
+    bent = curvature(problem, white, state.placed, now.models, now.linearised)
+    scaled = rescaled(problem, white, misfit, bent)
+    if scaled is None:
+        return state
+    return replace(state, problem=scaled.problem, white=scaled(white), best=scaled(state.best))
 
 
 def _softened(tissue_map: AbstractTissueMap, stage: int) -> AbstractTissueMap:

@@ -3,10 +3,10 @@
 from .activation import ActivationTimes
 from .beats import Beats, beat_recorders, beats_of
 from .mesh_error import NumericalError, numerical_error
-from .speed import diffusivity_for, plane_wave_speed, wave_speed
+from .speed import critical_coupling, diffusivity_for, plane_wave_speed, wave_speed
 from .trace import VoltageTrace
 
 __all__ = [
     "ActivationTimes", "Beats", "NumericalError", "VoltageTrace", "beat_recorders", "beats_of",
-    "diffusivity_for", "numerical_error", "plane_wave_speed", "wave_speed",
+    "critical_coupling", "diffusivity_for", "numerical_error", "plane_wave_speed", "wave_speed",
 ]  # fmt: skip

@@ -17,13 +17,14 @@ from .tissue_map import (
     uniform,
 )
 from .twin import Solved, Twin, simulate_beat
+from .variation import Variation
 from .wave import Wave
 from .waves import diffusivity_error, simulated_waves
 
 __all__ = [
     "OFFSET_SD", "AbstractTissueMap", "Beat", "CellParameters", "Departure", "LogDiffusivity", "MeshError",
-    "PlacedMap", "Solved", "Sources", "Theta", "Twin", "Wave", "additive_terms", "at_once", "beat",
-    "diffusivity_error", "discrepancy_basis", "earliest_sources", "field", "find_sources", "of_each",
+    "PlacedMap", "Solved", "Sources", "Theta", "Twin", "Variation", "Wave", "additive_terms", "at_once",
+    "beat", "diffusivity_error", "discrepancy_basis", "earliest_sources", "field", "find_sources", "of_each",
     "offset_ms", "per_region", "place_maps", "place_unmeasured", "scaled", "scar_field", "simulate_beat",
     "simulated_waves", "tissue_prior", "uniform", "with_errors_of",
 ]  # fmt: skip

@@ -12,12 +12,14 @@ from .._results import InputError
 from ..anatomy import Mesh
 from ..fem import MaternModes, matern_modes
 from ..monodomain import magnitude
+from .variation import Variation
 
 Coefficients = dict[str, Float[Array, "..."]]
 
 KINDS = "field", "regions", "uniform"
 SCAR_SD, SCAR_LEVEL_SD = 1.5, 0.3  # of the field below the sigmoid of the scar, in whose units its bias is -3
 TENSOR_SD, TENSOR_LEVEL_SD = 1.0, 1.6  # of log(D_l/D_t) as a vector: 2.2 in the mean, speeds 3 to 1
+DEPTH_SD, BORDER_SD = 0.3, 0.6  # of the logarithms of depth and sharpness of the scar
 FAINT = 3.0  # minus the logit of the scar fraction in healthy tissue for the softest border: 5 %
 
 
@@ -62,6 +64,15 @@ class AbstractTissueMap(eqx.Module):
         """Stretch and shear as in `turned_tensor`, at the places of the fields. Without a shear (None) the
         fibres are those of the mesh, and the stretch is half the logarithm of D along over D across them."""
 
+    @property
+    def scales(self) -> Variation | None:
+        """The scales of log D that a fit may change, if any."""
+        return None
+
+    def rescaled(self, sd: float, length_mm: float) -> "AbstractTissueMap":
+        """The same map with other `scales`."""
+        raise NotImplementedError(f"{type(self).__name__} has no scales to change.")
+
     def softened(self, share: float) -> "AbstractTissueMap":
         """The same map with a softer scar border: at `share` 0 so soft that the absence of scar has a
         derivative, at 1 unchanged."""
@@ -75,7 +86,7 @@ def soft_clip(x: Float[Array, "..."], low: float, high: float) -> Float[Array, "
 
 class LogDiffusivity(AbstractTissueMap):
     """Tissue map log D = clip(log D_0 + B theta_D - depth sigmoid(sharpness (bias + B_S theta_S))), smoothly
-    between floor and ceiling.
+    between floor and ceiling. Depth and sharpness of the scar border may be estimated too.
 
     The columns of each basis (nodes, terms) carry the prior standard deviations: a constant column gives one
     value (`uniform`), indicators give regions (`per_region`), Matern modes give a field (`field`). The scar
@@ -91,6 +102,8 @@ class LogDiffusivity(AbstractTissueMap):
       argument of the sigmoid without scar, in the units of the basis: for a basis of standard deviation s,
       the prior probability of scar at a node is that of a standard normal above -bias/s. `sharpness`: larger
       values make the scar border thinner.
+    - `depth_basis`, `border_basis`: of the logarithms of depth and sharpness of the scar, over `scar_depth`
+      and `sharpness`, if these are estimated; usually `uniform`.
     - `ratio`: D along over D across the fibres, at least 1. `ratio_basis`: of the logarithm of that ratio, if
       it is estimated. `angle_basis`: of the shear, the off-diagonal component of log D in the frame of the
       fibres (`turned_tensor`), on surfaces. To correct the fibres of the mesh, use a large ratio and a
@@ -119,9 +132,13 @@ class LogDiffusivity(AbstractTissueMap):
     scar_depth: float = eqx.field(static=True, default=3.0)
     scar_bias: float = eqx.field(static=True, default=-3.0)
     sharpness: Float[Array, ""] = eqx.field(converter=lambda x: jnp.asarray(x, float), default=5.0)
+    depth_basis: Float[Array, "nodes depth_terms"] | None = None
+    border_basis: Float[Array, "nodes border_terms"] | None = None
     ratio: float = eqx.field(static=True, default=1.0)
     ratio_basis: Float[Array, "nodes ratio_terms"] | None = None
     angle_basis: Float[Array, "nodes angle_terms"] | None = None
+    variation: Variation | None = None
+    hardness: Float[Array, ""] = eqx.field(converter=lambda x: jnp.asarray(x, float), default=1.0)
 
     def __check_init__(self):
         if not 0 < self.floor < self.reference < self.ceiling:
@@ -140,6 +157,7 @@ class LogDiffusivity(AbstractTissueMap):
     def bases(self) -> dict[str, Float[Array, "nodes _"]]:
         bases = {
             "diffusivity": self.basis, "scar": self.scar_basis,
+            "depth": self.depth_basis, "border": self.border_basis,
             "ratio": self.ratio_basis, "angle": self.angle_basis,
         }  # fmt: skip
         return {name: basis for name, basis in bases.items() if basis is not None}
@@ -148,22 +166,45 @@ class LogDiffusivity(AbstractTissueMap):
         """The scar fraction at the nodes, 0 to 1."""
         if self.scar_basis is None:
             return jnp.zeros(self.basis.shape[0], self.basis.dtype)
-        return self._share(self.scar_basis @ theta["scar"])
+        return self._share(self.fields(theta))
 
-    def _share(self, scar: Float[Array, " nodes"]) -> Float[Array, " nodes"]:
-        return jax.nn.sigmoid(self.sharpness * (self.scar_bias + scar))
+    def _share(self, fields: dict[str, Float[Array, " nodes"]]) -> Float[Array, " nodes"]:
+        sharpness = jnp.log(self.sharpness)
+        if "border" in fields:
+            sharpness = sharpness + self._hard * fields["border"]
+        softest = jnp.minimum(FAINT / max(-self.scar_bias, FAINT), self.sharpness)
+        sharpness = jnp.exp((1.0 - self.hardness) * jnp.log(softest) + self.hardness * sharpness)
+        return jax.nn.sigmoid(sharpness * (self.scar_bias + fields["scar"]))
+
+    @property
+    def _hard(self) -> Float[Array, ""]:
+        """Whether depth and border are their own: behind a soft border each takes the place of the other."""
+        return jnp.where(self.hardness < 1.0, 0.0, jnp.ones_like(self.hardness))
 
     def softened(self, share: float) -> "LogDiffusivity":
         if self.scar_basis is None:
             return self
-        softest = min(FAINT / max(-self.scar_bias, FAINT), float(self.sharpness))
-        sharpness = softest ** (1.0 - share) * self.sharpness**share
-        return eqx.tree_at(lambda c: c.sharpness, self, jnp.asarray(sharpness, self.basis.dtype))
+        return eqx.tree_at(lambda c: c.hardness, self, jnp.asarray(share, self.basis.dtype))
+
+    @property
+    def scales(self) -> Variation | None:
+        return self.variation
+
+    def rescaled(self, sd: float, length_mm: float) -> "LogDiffusivity":
+        """The same map with other `scales`, which leave the level as it is."""
+        variation = self.variation
+        assert variation is not None
+        factors = np.concatenate([[1.0], variation.weights(sd, length_mm)])
+        changed = self.basis * jnp.asarray(factors, self.basis.dtype)[None], variation.changed(sd, length_mm)
+        return eqx.tree_at(lambda c: (c.basis, c.variation), self, changed)
 
     def log_diffusivity(self, fields: dict[str, Float[Array, " nodes"]]) -> Float[Array, " nodes"]:
         log_d = float(np.log(self.reference)) + fields["diffusivity"]
         if "scar" in fields:
-            log_d = log_d - self.scar_depth * self._share(fields["scar"])
+            depth = self.scar_depth * jnp.ones_like(log_d)
+            if "depth" in fields:
+                depth = depth * jnp.exp(self._hard * fields["depth"])
+            log_d = log_d - depth * self._share(fields)
         stretch, shear = self.anisotropy(fields)
         log_d = log_d + (stretch if shear is None else magnitude(stretch, shear)) - self._stretch()
         return soft_clip(log_d, float(np.log(self.floor)), float(np.log(self.ceiling)))
@@ -222,6 +263,7 @@ def tissue_prior(
     scar: bool = False,
     fibres: bool = False,
     ratio: float = 1.0,
+    infer_scales: bool = True,
 ) -> LogDiffusivity:
     """The tissue map of a case: which fields are estimated, and their prior scales.
 
@@ -245,15 +287,20 @@ def tissue_prior(
     if kind == "field" or scar or fibres:
         count = min(modes, len(mesh.points) // 3)
         found = matern_modes(mesh, correlation_length=correlation_length, count=count)
+    variation = None
     if kind == "field" and found is not None:
-        basis = field(found, sd_log)
+        basis, variation = field(found, sd_log), Variation.of(found, sd_log)
     else:
         basis = per_region(mesh, sd_log) if kind == "regions" else uniform(len(mesh.points), sd_log)
     tensor = field(found, TENSOR_SD, TENSOR_LEVEL_SD) if fibres and found is not None else None
+    nodes = len(mesh.points)
     return LogDiffusivity(
         basis, scar_basis=scar_field(found) if scar and found is not None else None,
         reference=reference, floor=floor, ceiling=ceiling, ratio=1.0 if fibres else ratio,
+        depth_basis=uniform(nodes, DEPTH_SD) if scar else None,
+        border_basis=uniform(nodes, BORDER_SD) if scar else None,
         ratio_basis=tensor, angle_basis=None if tensor is None else 0.5 * tensor,
+        variation=variation if infer_scales else None,
     )  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def case_of(tables, beats, way):
     case.mesh.file = case.mesh.file or "heart.vtu"
     for each in WAYS:
         setattr(case.tissue, each, (getattr(case.tissue, each) or 0.5) if each == way else None)
-    case.fit.largest_diffusivity_mm2_per_ms += 2 * case.fit.least_diffusivity_mm2_per_ms
+    case.fit.largest_diffusivity_mm2_per_ms += 2 * (case.fit.least_diffusivity_mm2_per_ms or 0.0)
     if case.time.end_ms is not None:
         case.time.end_ms += 2 * max(pulse.last_ms for pulse in case.pulses())
     return case

@@ -144,6 +144,41 @@ def test_a_softened_scar_has_the_same_outline():
         np.testing.assert_allclose(model.softened(share).scar(theta), expected, rtol=1e-12)
 
 
+def test_depth_and_border_of_a_scar_are_its_own_once_the_border_is_sharp():
+    nodes = jnp.linspace(-2.0, 8.0, 50)[:, None]
+    given: dict[str, Any] = {
+        "reference": 0.3, "floor": 1e-6, "ceiling": 4.0, "scar_basis": nodes,
+        "depth_basis": jt.uniform(50, 0.3), "border_basis": jt.uniform(50, 0.6),
+    }  # fmt: skip
+    tissue_map = jt.LogDiffusivity(jt.uniform(50), **given)
+    theta = {name: jnp.zeros(1) for name in tissue_map.bases} | {"scar": jnp.ones(1)}
+    deeper, thinner = theta | {"depth": jnp.ones(1)}, theta | {"border": jnp.ones(1)}
+
+    def steepness(scar):
+        return np.ptp(np.interp([0.27, 0.73], np.asarray(scar), np.arange(50)))
+
+    log_d = [np.log(np.asarray(tissue_map.diffusivity(each))) for each in (theta, deeper)]
+    assert (log_d[1][0] - log_d[1][-1]) / (log_d[0][0] - log_d[0][-1]) == pytest.approx(np.exp(0.3), rel=1e-2)
+    soft, sharp = (steepness(tissue_map.scar(each)) for each in (theta, thinner))
+    assert soft / sharp == pytest.approx(np.exp(0.6), rel=0.1)
+    blurred = tissue_map.softened(0.5)
+    for each in (deeper, thinner):
+        np.testing.assert_array_equal(blurred.diffusivity(each), blurred.diffusivity(theta))
+
+
+def test_other_scales_of_a_field_are_those_of_the_field_made_with_them():
+    mesh = jt.sheet(20.0, 20.0, 1.0)
+    given: dict[str, Any] = {"reference": 0.3, "modes": 60}
+    made = tissue_prior(mesh, sd_log=0.2, correlation_length=6.0, **given)
+    changed = tissue_prior(mesh, sd_log=0.7, correlation_length=11.0, **given).rescaled(0.2, 6.0)
+    np.testing.assert_allclose(changed.basis, made.basis, atol=1e-12)
+    assert changed.scales is not None
+    assert float(changed.scales.length_mm) == 6.0
+    back = changed.rescaled(0.7, 11.0).rescaled(0.2, 6.0)
+    np.testing.assert_allclose(back.basis, made.basis, atol=1e-12)
+    assert tissue_prior(mesh, infer_scales=False, **given).scales is None
+
+
 def test_the_prior_of_a_case_has_what_is_asked_for():
     """Its draws have the standard deviation of log D and the rare scar that the docstring claims."""
     mesh = jt.sheet(20.0, 20.0, 2.0)
@@ -151,7 +186,7 @@ def test_the_prior_of_a_case_has_what_is_asked_for():
     for kind, terms in (("field", 41), ("regions", 1), ("uniform", 1)):
         assert tissue_prior(mesh, kind=kind, **given).basis.shape == (len(mesh.points), terms)
     full = tissue_prior(mesh, scar=True, fibres=True, ratio=4.0, **given)
-    assert set(full.bases) == {"diffusivity", "scar", "ratio", "angle"}
+    assert set(full.bases) == {"diffusivity", "scar", "depth", "border", "ratio", "angle"}
     assert full.ratio == 1.0, "the tensor is estimated"
     level = np.sqrt((np.asarray(full.bases["scar"]) ** 2).sum(axis=1)).mean()
     assert 1.0 < level < 1.8, "exceeds 3 at about two standard deviations"
