@@ -62,20 +62,31 @@ from .monodomain import (
     travelling_window,
 )
 from .signals import ActivationTimes, VoltageTrace, diffusivity_for, numerical_error, wave_speed
-from .twin import Beat, LogDiffusivity, Twin, beat, earliest_sources, field, per_region, uniform
+from .twin import (
+    Beat,
+    Discrepancy,
+    LogDiffusivity,
+    Twin,
+    beat,
+    discrepancy,
+    earliest_sources,
+    field,
+    per_region,
+    uniform,
+)
 
 __all__ = [
     "AbstractEvidence", "AbstractIonicModel", "AbstractRecorder", "ActivationTimes", "Arrival", "Beat",
-    "Case", "Checkpointed", "Fit", "ForwardMode", "Heart", "InputError", "Laplace", "LogDiffusivity",
-    "MappingData", "Mesh", "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "Prepared", "Prior",
-    "RungeKuttaChebyshev", "SilentWarning", "Solution", "SolveError", "Space", "Stimulus", "StudentT",
-    "Study", "Times", "Tissue", "Twin", "Voltage", "VoltageTrace", "assurance", "atrial_shell", "beat",
-    "burst", "cable", "case", "chamber", "cramer_rao", "decremental", "design_next", "diffusion_tensor",
-    "diffusivity_for", "earliest_sources", "eikonal", "exchange", "field", "fit", "identifiable",
-    "in_regions", "in_sphere", "inference", "load_case", "mapping", "matern_modes", "numerical_error",
-    "partition", "per_region", "posterior", "predict", "prepare", "project", "pulse", "read_csv",
-    "read_heart", "read_mapping", "read_mesh", "read_study", "read_twin", "refine", "remesh", "reorder",
-    "repair", "s1s2", "sample", "sheet", "signals", "simulate", "simulate_batch", "simulate_split",
-    "slab", "spread", "train", "travelling_window", "twin", "uniform", "verify", "view", "wave_speed",
-    "write_csv", "write_mesh", "write_study", "write_twin",
+    "Case", "Checkpointed", "Discrepancy", "Fit", "ForwardMode", "Heart", "InputError", "Laplace",
+    "LogDiffusivity", "MappingData", "Mesh", "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "Prepared",
+    "Prior", "RungeKuttaChebyshev", "SilentWarning", "Solution", "SolveError", "Space", "Stimulus",
+    "StudentT", "Study", "Times", "Tissue", "Twin", "Voltage", "VoltageTrace", "assurance", "atrial_shell",
+    "beat", "burst", "cable", "case", "chamber", "cramer_rao", "decremental", "design_next",
+    "diffusion_tensor", "diffusivity_for", "discrepancy", "earliest_sources", "eikonal", "exchange",
+    "field", "fit", "identifiable", "in_regions", "in_sphere", "inference", "load_case", "mapping",
+    "matern_modes", "numerical_error", "partition", "per_region", "posterior", "predict", "prepare",
+    "project", "pulse", "read_csv", "read_heart", "read_mapping", "read_mesh", "read_study", "read_twin",
+    "refine", "remesh", "reorder", "repair", "s1s2", "sample", "sheet", "signals", "simulate",
+    "simulate_batch", "simulate_split", "slab", "spread", "train", "travelling_window", "twin", "uniform",
+    "verify", "view", "wave_speed", "write_csv", "write_mesh", "write_study", "write_twin",
 ]  # fmt: skip

@@ -9,7 +9,18 @@ from jaxtyping import Bool, Float
 from .._results import InputError
 from ..anatomy import Mesh, farthest_points
 from ..fem import Interpolation
-from ..inference import Fit, Laplace, Spread, StudentT, Voltage, design_next, identifiability
+from ..inference import (
+    DISCREPANCY,
+    TISSUE,
+    Fit,
+    Laplace,
+    Spread,
+    StudentT,
+    Voltage,
+    design_next,
+    identifiability,
+    scales,
+)
 from ..mapping import MappingData
 from ..monodomain import pulse
 from ..twin import OFFSET_SD
@@ -95,11 +106,17 @@ def voltage_levels(fit: Fit) -> dict[str, float] | None:
 
 
 def prior(fit: Fit) -> dict[str, float] | None:
-    """Standard deviation and correlation length of log D, where they are inferred from the maps."""
-    scales = fit.twin.tissue_map.scales
-    if scales is None:
-        return None
-    return {"sd_log": float(scales.sd), "correlation_length_mm": float(scales.length_mm)}
+    """Standard deviations and correlation lengths of the fields, where they are inferred from the maps."""
+    found = scales(fit.problem)
+    keys = {
+        TISSUE: ("sd_log", "correlation_length_mm"),
+        DISCREPANCY: ("discrepancy_ms", "discrepancy_length_mm"),
+    }
+    return {
+        key: float(value)
+        for name, one in found.items()
+        for key, value in zip(keys[name], (one.sd, one.length_mm), strict=True)
+    } or None
 
 
 def percentiles(values: np.ndarray) -> dict[str, float]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from .._results import InputError
 from .._units import diffusivity_from_conductivity
@@ -19,7 +18,7 @@ from ..mapping import MappingData, project
 from ..monodomain import Checkpointed, Stimulus, Times, Tissue, diffusion_tensor
 from ..monodomain.protocol import APART
 from ..signals import critical_coupling, diffusivity_for, wave_speed
-from ..twin import LogDiffusivity, Twin, at_once, discrepancy_basis, tissue_prior
+from ..twin import Discrepancy, LogDiffusivity, Twin, at_once, discrepancy, tissue_prior
 from .beats import source, stimulus
 from .measured import measured
 from .tables import Case
@@ -212,14 +211,15 @@ class Prepared:
         return min(stops, MOST_FLOOR * self.diffusivity)
 
     @cached_property
-    def discrepancy(self) -> Float[Array, "nodes terms"] | None:
-        """The basis of the model discrepancy, ms; None without."""
+    def discrepancy(self) -> Discrepancy | None:
+        """The model discrepancy of each map; None without."""
         f = self.case.fit
         if not f.discrepancy_ms:
             return None
-        return discrepancy_basis(
-            self.heart.mesh, sd_ms=f.discrepancy_ms, correlation_length=f.discrepancy_length_mm, modes=f.modes
-        )
+        return discrepancy(
+            self.heart.mesh, sd_ms=f.discrepancy_ms, correlation_length=f.discrepancy_length_mm,
+            modes=f.modes, infer_scales=f.infer_scales,
+        )  # fmt: skip
 
     @cached_property
     def evidence(self) -> tuple[AbstractEvidence, ...]:

@@ -162,7 +162,9 @@ class FitCase:
     correlation_length_mm: float = setting(15.0, "of the Matern field", above=0.0)
     modes: int = setting(300, "terms of the field", least=2)
     sd_log: float = setting(0.5, "prior standard deviation of log D around its level", above=0.0)
-    infer_scales: bool = setting(True, "whether the data may change sd_log and the correlation length")
+    infer_scales: bool = setting(
+        True, "whether the data change standard deviations and correlation lengths of fields"
+    )
     scar: bool = setting(False, "estimate a scar field, 0 to 1, beside the conductivity")
     voltage: bool = setting(False, "bipolar voltages of the map as evidence for scar, beside the times")
     healthy_mV: float = setting(2.0, "usual bipolar voltage of healthy tissue (atria: less)", above=0.0)

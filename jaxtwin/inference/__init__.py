@@ -12,12 +12,14 @@ from .predict import predict
 from .prior import Prior
 from .problem import Problem
 from .sampling import sample
+from .scales import DISCREPANCY, TISSUE, scales
 from .spread import Spread, spread
 from .storage import FittedTwin, read_twin, write_twin
 
 __all__ = [
-    "EIKONAL_ROUNDS", "AbstractEvidence", "Arrival", "Assessment", "Combination", "Draws", "Fit",
+    "DISCREPANCY", "EIKONAL_ROUNDS", "TISSUE", "AbstractEvidence", "Arrival", "Assessment", "Combination",
+    "Draws", "Fit",
     "FittedTwin", "IdentifiabilityWarning", "Laplace", "Prior", "Problem", "Spread", "StudentT", "Voltage",
     "cramer_rao", "design_next", "fit", "identifiability", "identifiable", "posterior", "predict",
-    "read_twin", "sample", "spread", "write_twin",
+    "read_twin", "sample", "scales", "spread", "write_twin",
 ]  # fmt: skip

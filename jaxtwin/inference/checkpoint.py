@@ -23,8 +23,8 @@ FORMAT = "jaxtwin fit 6"
 class Checkpoint(eqx.Module):
     """State of a fit. `stage`: number of completed parts. `best`: the best point before, `white`: where the
     current part began, in double precision; `progress`: of the current part. `mesh_error`: of the placed
-    maps; `lost`, `level`: of the evidence. `followed`: the waves that windows follow. `scales`: of log D,
-    where they are inferred. `reason`: why the last part ended, and `damping`: of its last step."""
+    maps; `lost`, `level`: of the evidence. `followed`: the waves that windows follow. `scales`: of the
+    fields, where they are inferred. `reason`: why the last part ended, and `damping`: of its last step."""
 
     stage: int
     best: Float[np.ndarray, " parameters"]
@@ -37,7 +37,7 @@ class Checkpoint(eqx.Module):
     damping: float
     progress: Progress | None
     followed: Float[np.ndarray, "three maps nodes"] | None = None
-    scales: tuple[float, ...] = ()
+    scales: dict[str, tuple[float, float]] = eqx.field(default_factory=dict)
 
 
 def fingerprint(problem: Problem, data: MappingData, settings: dict[str, Any]) -> str:
@@ -95,7 +95,8 @@ def read_checkpoint(path: str | Path, key: str) -> Checkpoint | None:
     if now is not None:
         own = [arrays[f"progress/{name}"] for name in ("theta", "steps", "errors")]
         progress = Progress(own[0], now["damping"], own[1], own[2], tuple(now["history"]))
-    history, scales = (tuple(state.pop(name)) for name in ("history", "scales"))
+    history = tuple(state.pop("history"))
+    scales = {name: tuple(pair) for name, pair in state.pop("scales").items()}
     return Checkpoint(
         best=arrays["best"],
         white=arrays["white"],

@@ -65,7 +65,7 @@ def predict(
         offsets = np.asarray(jax.vmap(offset_ms)(drawn), np.float64)
         moved = moved + offsets[:, of_map, None]
         if twin.discrepancy is not None:
-            fields = drawn["maps"]["discrepancy"][:, of_map] @ twin.discrepancy.T
+            fields = drawn["maps"]["discrepancy"][:, of_map] @ twin.discrepancy.basis.T
             moved = moved + np.asarray(fields)
     if twin.mesh_error is not None:
         fields, numbers = np.asarray(twin.mesh_error.fields(wave), np.float64), twin.mesh_error.numbers

@@ -20,7 +20,7 @@ from .local_loss import local_loss
 from .objective import along_models, objective, per_volume, simulated_assessment, weighed
 from .optimise import LEAST, Assessment, Optimum, Progress, history_row, lbfgs, trust_region
 from .problem import Problem
-from .scales import Scaled, rescaled
+from .scales import Scaled, rescaled, scales
 
 SOFT = 0.0, 1 / 3, 2 / 3  # sharpness of the scar border in the first rounds, relative to its own
 EIKONAL_ITERATIONS = 10  # iterations of one round
@@ -132,15 +132,15 @@ def _restored(problem: Problem, placed, white: Theta, saved: Checkpoint) -> Stat
         placed = tuple(one.with_mesh_error(jnp.asarray(row, problem.dtype)) for one, row in rows)
     problem = problem.counted(saved.lost, saved.level)
     if saved.scales:
-        problem = Scaled(problem, *saved.scales).problem
+        scaled = Scaled(problem, saved.scales)
+        problem, placed = scaled.problem, scaled.placed(placed)
     return State(
         problem, placed, best, white, saved.stage, saved.history, saved.reason, saved.damping, saved.progress
     )
 
 
-def _scales(problem: Problem) -> tuple[float, ...]:
-    variation = problem.twin.tissue_map.scales
-    return () if variation is None else (float(variation.sd), float(variation.length_mm))
+def _scales(problem: Problem) -> dict[str, tuple[float, float]]:
+    return {name: (float(one.sd), float(one.length_mm)) for name, one in scales(problem).items()}
 
 
 def _eikonal_fit(
@@ -206,9 +206,9 @@ def eikonal_round(state: State, settings: Settings) -> State:
 
 
 def _rescaled(state: State, now: Assessment) -> State:
-    """The state with the scales of log D that the eikonal waves of its point support."""
+    """The state with the scales of the fields that the eikonal waves of its point support."""
     problem, white = state.problem, state.white
-    if problem.twin.tissue_map.scales is None:
+    if not scales(problem):
         return state
     _, gradient = local_loss(problem, now.models, state.placed)(white)
     misfit = jax.tree.map(jnp.subtract, gradient, white)
@@ -216,7 +216,10 @@ def _rescaled(state: State, now: Assessment) -> State:
     scaled = rescaled(problem, white, misfit, bent)
     if scaled is None:
         return state
-    return replace(state, problem=scaled.problem, white=scaled(white), best=scaled(state.best))
+    return replace(
+        state, problem=scaled.problem, placed=scaled.placed(state.placed), white=scaled(white),
+        best=scaled(state.best),
+    )  # fmt: skip
 
 
 def _softened(tissue_map: AbstractTissueMap, stage: int) -> AbstractTissueMap:

@@ -71,6 +71,11 @@ class PlacedMap(eqx.Module):
             self.index, self.beat, place, lat, sigma, silent, until, weight, basis, error, measured, own, own
         )
 
+    def with_basis(self, factors: Float[np.ndarray, " terms"]) -> "PlacedMap":
+        """The same map with the columns of its discrepancy basis multiplied by these factors."""
+        assert self.basis is not None
+        return eqx.tree_at(lambda p: p.basis, self, self.basis * jnp.asarray(factors, self.basis.dtype)[None])
+
     def with_mesh_error(self, error: Float[Array, "points error_terms"] | None) -> "PlacedMap":
         """The same map with this estimate of the discretisation error."""
         return eqx.tree_at(lambda p: p.mesh_error, self, error, is_leaf=lambda leaf: leaf is None)
@@ -138,7 +143,7 @@ def place_unmeasured(twin: Twin, stimulus: Stimulus, positions: Float[np.ndarray
 def _placed(twin: Twin, what: int | Stimulus, place, lat, sigma, silent, until, weight, at) -> PlacedMap:
     real = twin.space.mass.dtype
     measured = not isinstance(what, Stimulus)
-    basis = None if twin.discrepancy is None else place(twin.discrepancy.T).T
+    basis = None if twin.discrepancy is None else place(twin.discrepancy.basis.T).T
     nothing = None
     if measured and twin.mesh_error is not None:
         nothing = jnp.zeros((len(lat), twin.mesh_error.basis.shape[1]), real)

@@ -302,13 +302,3 @@ def tissue_prior(
         ratio_basis=tensor, angle_basis=None if tensor is None else 0.5 * tensor,
         variation=variation if infer_scales else None,
     )  # fmt: skip
-
-
-def discrepancy_basis(
-    mesh: Mesh, *, sd_ms: float, correlation_length: float = 20.0, modes: int = 300
-) -> Float[Array, "nodes terms"]:
-    """The basis of a Matern field of activation times that each map may have in addition to the model, ms,
-    with prior standard deviation `sd_ms` and without its constant, which is the time offset of the map."""
-    count = min(modes, len(mesh.points) // 3)
-    found = matern_modes(mesh, correlation_length=correlation_length, count=count)
-    return sd_ms * found.modes[:, 1:]

@@ -30,6 +30,7 @@ from ..monodomain import (
 from ..signals import ActivationTimes, numerical_error
 from .beat import Beat, beat
 from .cores import at_once
+from .discrepancy import Discrepancy
 from .discretisation import MeshError
 from .parameters import CellParameters, Theta, offset_ms
 from .tissue_map import AbstractTissueMap
@@ -72,8 +73,8 @@ class Twin(eqx.Module):
     - `tissue_map`: theta -> diffusivity along the fibres (mm2/ms) and its anisotropy at the nodes.
     - `beats`: one for each map: a stimulus, whose last pulse starts the mapped wave, or a `Beat`.
     - `times`: the time grid of every beat, ms.
-    - `discrepancy`: (nodes, terms), basis of the model-discrepancy field of each map, scaled by its prior
-      standard deviation (ms), so that model error is not absorbed into the diffusivity; None: no discrepancy.
+    - `discrepancy`: a smooth field of times that each map may have beside the model, so that model error is
+      not absorbed into the diffusivity; None: no discrepancy.
     - `estimate_mesh_error`: whether the discretisation error of the mesh is estimated and its factor fitted.
     - `mass_scaling`, `consistent_mass`: see `Space`.
     - `stepper`, `adjoint`: how a solve is stepped and differentiated; where left out within 2 GB for the
@@ -104,7 +105,7 @@ class Twin(eqx.Module):
     times: Times
     stepper: AbstractStepper
     adjoint: AbstractAdjoint
-    discrepancy: Float[Array, "nodes terms"] | None
+    discrepancy: Discrepancy | None
     mesh_error: MeshError | None
 
     def __init__(
@@ -116,7 +117,7 @@ class Twin(eqx.Module):
         beats: Sequence[Stimulus | Beat],
         times: Times,
         cell_sd: dict[str, float] | None = None,
-        discrepancy: Float[Array, "nodes terms"] | None = None,
+        discrepancy: Discrepancy | None = None,
         estimate_mesh_error: bool = True,
         mass_scaling: float = 0.005,
         consistent_mass: float = 0.5,
@@ -153,7 +154,7 @@ class Twin(eqx.Module):
         if self.mesh_error is not None:
             maps["mesh_error"] = jnp.zeros((count + 1, self.mesh_error.basis.shape[1]), real)
         if self.discrepancy is not None:
-            maps["discrepancy"] = jnp.zeros((count, self.discrepancy.shape[1]), real)
+            maps["discrepancy"] = jnp.zeros((count, self.discrepancy.basis.shape[1]), real)
         return {"tissue": self.tissue_map.mean(), "cells": self.cells.mean(real), "maps": maps}
 
     def diffusivity(
@@ -257,7 +258,7 @@ class Twin(eqx.Module):
         """Model-discrepancy field of map `map_index` at the nodes, ms."""
         if self.discrepancy is None:
             return jnp.zeros_like(self.space.mass)
-        return self.discrepancy @ theta["maps"]["discrepancy"][map_index]
+        return self.discrepancy.basis @ theta["maps"]["discrepancy"][map_index]
 
 
 @eqx.filter_jit

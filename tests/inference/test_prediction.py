@@ -20,7 +20,7 @@ def known():
     twin = jt.Twin(
         MESH, cells=jt.MitchellSchaeffer(), tissue_map=tissue_map, times=jt.Times(60.0, 0.2),
         beats=(jt.pulse(jt.in_sphere(MESH, [0.0, 0.0], 1.2), NODES),),
-        discrepancy=0.5 * modes.modes[:, 1:],
+        discrepancy=jt.Discrepancy(0.5 * modes.modes[:, 1:]),
     )  # fmt: skip
     theta = twin.mean()
     size = sum(leaf.size for leaf in jax.tree.leaves(theta))

@@ -85,7 +85,7 @@ def test_scales_that_are_given_for_good_stay():
 
 def test_a_problem_with_its_own_scales_is_unchanged():
     problem = problem_of(twin())
-    same = Scaled(problem, *GIVEN)
+    same = Scaled(problem, {"diffusivity": GIVEN})
     np.testing.assert_allclose(
         same.problem.twin.tissue_map.basis, problem.twin.tissue_map.basis, rtol=1e-12
     )  # fmt: skip

@@ -28,7 +28,7 @@ def fitted(cells) -> Fit:
     """A fit that ended at other parameters than the prior mean."""
     modes = jt.matern_modes(MESH, correlation_length=3.0, count=5)
     twin = jt.Twin(
-        MESH, cells=cells, times=jt.Times(20.0, 0.2), discrepancy=modes.modes[:, 1:],
+        MESH, cells=cells, times=jt.Times(20.0, 0.2), discrepancy=jt.Discrepancy(modes.modes[:, 1:]),
         tissue_map=jt.LogDiffusivity(
             jt.field(modes), reference=0.2, floor=0.05, ceiling=1.0, ratio=2.0, scar_basis=jt.field(modes)
         ),

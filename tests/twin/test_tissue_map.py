@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import jaxtwin as jt
 from jaxtwin.anatomy import Mesh
 from jaxtwin.fem import lumped_mass
-from jaxtwin.twin import discrepancy_basis, tissue_prior
+from jaxtwin.twin import discrepancy, tissue_prior
 from jaxtwin.twin.tissue_map import soft_clip
 
 NODES = 6
@@ -192,5 +192,5 @@ def test_the_prior_of_a_case_has_what_is_asked_for():
     assert 1.0 < level < 1.8, "exceeds 3 at about two standard deviations"
     with pytest.raises(jt.InputError, match="kind 'spline'"):
         tissue_prior(mesh, kind="spline", **given)
-    basis = discrepancy_basis(mesh, sd_ms=3.0, modes=40)
+    basis = discrepancy(mesh, sd_ms=3.0, modes=40).basis
     assert basis.shape == (len(mesh.points), 39)
