@@ -12,7 +12,7 @@ import numpy as np
 from .._units import conductivity_from_diffusivity
 from ..assurance import fit_doubts, judge, likely_causes, verdict
 from ..case import Prepared
-from ..inference import Fit, Laplace, Spread, posterior, predict, spread
+from ..inference import Fit, Laplace, Spread, left_out, posterior, predict, spread
 from ..signals import wave_speed
 from ..twin import Theta, Twin, Wave, offset_ms
 from ..view import (
@@ -110,9 +110,12 @@ class Fitted:
     def combined(self) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
         """Times and share of physics of the twin combined with interpolation, (maps, nodes), and its
         figures."""
+        fitted = self.ready.held_out.fit
+        errors = np.full((2, len(fitted)), np.nan)
+        errors[:, fitted] = left_out(self.found)
         return judge.combined(
             self.ready.heart.mesh, self.ready.data, self.parts, self.activation_ms, self.activation_sd_ms,
-            self.noise_ms * self.found.problem.arrival.errors.sd, self.interpolations,
+            (errors[0], errors[1]), self.noise_ms * self.found.problem.arrival.errors.sd, self.interpolations,
         )  # fmt: skip
 
     @cached_property

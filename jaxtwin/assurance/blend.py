@@ -16,7 +16,6 @@ CANDIDATES = (
 )  # fmt: skip
 PHYSICS = 3  # of these candidates, the first ones, rest on the twin
 FEWEST = 5  # points, without which the twin stands alone
-LARGEST_LEVERAGE = 0.9
 OUTLIER = 5.0  # times the median absolute error, to which errors are clipped before they are squared
 SHRINK = 10.0  # of the correlations of errors, over the number of points: few say little of them
 BLOCKS = 1500  # points that are left out with their neighbours, at most
@@ -33,8 +32,8 @@ class Blend:
     marginal likelihood (Kennedy, O'Hagan 2001, doi 10.1111/1467-9868.00294); and the same two interpolations
     of the LATs themselves. At each position the weights are those, not negative and of sum 1, with the least
     expected square error w^T C w (stacking: Wolpert 1992, doi 10.1016/S0893-6080(05)80023-1). C holds the
-    products of leave-one-out errors at the fitted points, all in closed form: of the twin r_i / (1 - h_i)
-    with the leverage h_i, the posterior variance of the prediction over that of the noise.
+    products of leave-one-out errors at the fitted points, all in closed form; those of the residuals of the
+    twin are multiplied by how much larger its own error becomes where a point is left out.
 
     Leave-one-out errors belong to points as far from the others as the fitted points are from each other.
     Elsewhere they are scaled: those of the twin by its posterior, those of interpolation by how errors grow
@@ -49,6 +48,8 @@ class Blend:
     - `positions`: (points, dim), of the fitted points, mm. `lat_ms`: (points,).
     - `twin_ms`, `sd_ms`: (nodes,), prediction of the twin and its posterior standard deviation, NaN where not
       activated.
+    - `left_out_ms`, `variance_ms2`: (points,), errors of the twin at the fitted points, each left out, and
+      their variances; see `left_out`.
     - `noise_ms`: standard deviation of a measurement, above 0.
     - `known`: both interpolations of the LATs, where they are there already.
     """
@@ -60,13 +61,15 @@ class Blend:
         lat_ms: Float[np.ndarray, " points"],
         twin_ms: Float[np.ndarray, " nodes"],
         sd_ms: Float[np.ndarray, " nodes"],
+        left_out_ms: Float[np.ndarray, " points"],
+        variance_ms2: Float[np.ndarray, " points"],
         noise_ms: float,
         *,
         known: tuple[RadialBasis, GaussianProcess] | None = None,
     ):
         self._mesh, self._twin, self._sd, self._noise = mesh, twin_ms, sd_ms, noise_ms
-        twin, sd = self._of_twin(positions)
-        reached = np.isfinite(twin)
+        twin, _ = self._of_twin(positions)
+        reached = np.isfinite(twin) & np.isfinite(left_out_ms)
         self.alone = bool(reached.sum() < max(FEWEST, positions.shape[1] + 2))
         if self.alone:
             return
@@ -74,10 +77,12 @@ class Blend:
         basis, process = known or (RadialBasis(positions, lat_ms), GaussianProcess(mesh, positions, lat_ms))
         rest = RadialBasis(at, residual), GaussianProcess(mesh, at, residual)
         self._interpolations = (*rest, basis, process)
-        kept = 1.0 - np.clip((sd[reached] / noise_ms) ** 2, 0.0, LARGEST_LEVERAGE)
+        alone = left_out_ms[reached]
+        # of the whole map: that of a single point is a quotient of two small numbers
+        larger = max(np.sqrt(_mean_square(alone) / max(_mean_square(residual), 1e-300)), 1.0)
         errors = np.stack(
             [
-                residual / kept, rest[0].left_out() / kept, rest[1].left_out() / kept,
+                alone, larger * rest[0].left_out(), larger * rest[1].left_out(),
                 basis.left_out()[reached], process.left_out()[reached],
             ], axis=1,
         )  # fmt: skip
@@ -88,7 +93,7 @@ class Blend:
         least = (1e-6 * max(float(np.ptp(lat)), 1e-6)) ** 2
         products = errors.T @ errors / len(errors)
         self._products = products + np.diag(SHRINK / len(errors) * np.diag(products) + least)
-        self._claimed = float(np.mean(sd[reached] ** 2 / kept + noise_ms**2))
+        self._claimed = float(np.mean(variance_ms2[reached]))
         self._growth = _Growth(at, rest[1]), _Growth(positions, process)
 
     def __call__(

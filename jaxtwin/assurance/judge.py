@@ -144,13 +144,15 @@ def combined(
     parts: dict[str, Bool[np.ndarray, " points"]],
     activation: Float[np.ndarray, "maps nodes"],
     sd: Float[np.ndarray, "maps nodes"],
+    left_out: tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]],
     noise_ms: float,
     known: list[tuple[RadialBasis, GaussianProcess] | None],
 ) -> tuple[Float[np.ndarray, "maps nodes"], Float[np.ndarray, "maps nodes"], dict[str, Any]]:
     """Activation times at the nodes of the twin combined with interpolation, ms, the share of physics in
     them, and the errors at the points, with the mean weights and what carries the prediction.
 
-    `activation`, `sd`: prediction of the twin and its posterior standard deviation. `noise_ms`: standard
+    `activation`, `sd`: prediction of the twin and its posterior standard deviation. `left_out`: its errors at
+    the points where each is left out, and their variances, NaN elsewhere. `noise_ms`: standard
     deviation of a measurement. `known`: from `interpolations`.
     """
     predicted = np.full(len(data.lat_ms), np.nan)
@@ -159,8 +161,10 @@ def combined(
         rows = np.flatnonzero(data.map_index == k)
         train = parts["fit"][rows] & data.valid[rows]
         positions, lat = data.positions[rows], data.lat_ms[rows]
+        errors_of, variance = (each[rows][train] for each in left_out)
         one = Blend(
-            mesh, positions[train], lat[train], activation[k], sd[k], noise_ms, known=known[k]
+            mesh, positions[train], lat[train], activation[k], sd[k], errors_of, variance, noise_ms,
+            known=known[k],
         )  # fmt: skip
         predicted[rows], _ = one(positions)
         times, weight = one(mesh.points)

@@ -5,6 +5,7 @@ from .evidence import AbstractEvidence, Arrival, StudentT, Voltage
 from .fit import EIKONAL_ROUNDS, Fit, fit
 from .identify import Combination, IdentifiabilityWarning, cramer_rao, identifiability, identifiable
 from .laplace import Laplace
+from .left_out import left_out
 from .nuts import Draws
 from .optimise import Assessment
 from .posterior import posterior
@@ -20,6 +21,6 @@ __all__ = [
     "DISCREPANCY", "EIKONAL_ROUNDS", "TISSUE", "AbstractEvidence", "Arrival", "Assessment", "Combination",
     "Draws", "Fit",
     "FittedTwin", "IdentifiabilityWarning", "Laplace", "Prior", "Problem", "Spread", "StudentT", "Voltage",
-    "cramer_rao", "design_next", "fit", "identifiability", "identifiable", "posterior", "predict",
+    "cramer_rao", "design_next", "fit", "identifiability", "identifiable", "left_out", "posterior", "predict",
     "read_twin", "sample", "scales", "spread", "write_twin",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ from .problem import Problem, complete, median_offset, placed_evidence, prior_me
 from .search import Report, Settings, begin_search, descend, eikonal_round
 
 OPTIMISERS = "trust_region", "lbfgs"
-EIKONAL_ROUNDS = 6  # three more than the rounds with a soft scar border
+EIKONAL_ROUNDS = 10  # of which the first three have a soft scar border
 
 
 class Fit(eqx.Module):

@@ -27,6 +27,7 @@ EIKONAL_ITERATIONS = 10  # iterations of one round
 EIKONAL_ENOUGH = 0.3  # of the first decrement of a round: what is left is smaller than the next correction
 LOOSER = 0.1  # damping of the first step after a correction, over that of the last step before
 EIKONAL_TOLERANCE = 0.03  # for each parameter: coarse, since the next correction moves the minimum by more
+SETTLED = 1.0  # gain in loss of a round, below which eikonal waves have converged
 EXCITING = 4  # steps of one standard deviation towards cells that conduct all beats
 
 Report = Callable[[int, Assessment], Any]
@@ -193,9 +194,10 @@ def eikonal_round(state: State, settings: Settings) -> State:
     moved = jax.tree.map(jnp.subtract, found.theta, white)
     step = float(jnp.linalg.norm(ravel_pytree(moved)[0]))
     row = history_row(0, now, step) | {"gradient_norm": float("nan")}
-    # once the correction has converged, eikonal waves have no more to improve
-    settled = sharp and len(found.history) == 1
     before = [row["loss"] for k, row in enumerate(state.history) if _softened(twin.tissue_map, k) is soft]
+    # once the correction has converged, eikonal waves have no more to improve
+    gained = before[-1] - now.loss if sharp and before else np.inf
+    settled = sharp and (len(found.history) == 1 or 0.0 <= gained < SETTLED)
     best = white if sharp and now.loss <= min(before, default=np.inf) else state.best
     following = replace(
         state, problem=counted.with_twin(twin), placed=placed, white=found.theta,

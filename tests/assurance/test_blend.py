@@ -29,7 +29,10 @@ def wave():
 def combined(wave, twin, wanted, sd=0.2, lat=None):
     mesh, _, chosen, measured, *_ = wave
     lat = measured if lat is None else lat
-    one = Blend(mesh, mesh.points[chosen], lat, twin, np.full(len(twin), sd), NOISE)
+    # a fit of which each point determines a part as large as the posterior variance over that of the noise
+    kept, variance = 1.0 - (sd / NOISE) ** 2, np.full(len(lat), NOISE**2 / (1.0 - (sd / NOISE) ** 2))
+    left = (lat - twin[chosen]) / kept
+    one = Blend(mesh, mesh.points[chosen], lat, twin, np.full(len(twin), sd), left, variance, NOISE)
     times, weights = one(mesh.points[wanted])
     return times, weights[:, :PHYSICS].sum(axis=1)
 
@@ -106,7 +109,8 @@ def test_outliers_do_not_move_the_weights(wave):
 
 def test_fewer_than_five_points_leave_the_twin_alone(wave):
     mesh, truth, chosen, lat, *_ = wave
-    one = Blend(mesh, mesh.points[chosen[:4]], lat[:4], truth, np.full(len(truth), 0.2), NOISE)
+    left = np.zeros(4), np.ones(4)
+    one = Blend(mesh, mesh.points[chosen[:4]], lat[:4], truth, np.full(len(truth), 0.2), *left, NOISE)
     times, weights = one(mesh.points)
     np.testing.assert_allclose(times, truth, atol=1e-9)
     np.testing.assert_array_equal(weights[:, 0], 1.0)
@@ -149,7 +153,9 @@ def test_nothing_held_out_takes_part_in_the_judgement(wave):
         data = jt.MappingData(mesh.points, lat + shift * out)
         known = judge.interpolations(mesh, data, parts)
         sd = np.full((1, len(truth)), 0.2)
-        found.append(judge.combined(mesh, data, parts, truth[None], sd, NOISE, known))
+        found.append(
+            judge.combined(mesh, data, parts, truth[None], sd, (lat - truth, np.ones(len(lat))), NOISE, known)
+        )
     np.testing.assert_array_equal(found[0][0], found[1][0])
     assert found[0][2]["weights"] == found[1][2]["weights"]
     assert found[1][2]["held_out_points"]["rmse_ms"] > 30.0
