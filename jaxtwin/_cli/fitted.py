@@ -112,7 +112,7 @@ class Fitted:
         figures."""
         fitted = self.ready.held_out.fit
         errors = np.full((2, len(fitted)), np.nan)
-        errors[:, fitted] = left_out(self.found)
+        errors[:, fitted] = left_out(self.found, waves=self.waves)
         return judge.combined(
             self.ready.heart.mesh, self.ready.data, self.parts, self.activation_ms, self.activation_sd_ms,
             (errors[0], errors[1]), self.noise_ms * self.found.problem.arrival.errors.sd, self.interpolations,

@@ -195,6 +195,9 @@ def eikonal_round(state: State, settings: Settings) -> State:
     step = float(jnp.linalg.norm(ravel_pytree(moved)[0]))
     row = history_row(0, now, step) | {"gradient_norm": float("nan")}
     before = [row["loss"] for k, row in enumerate(state.history) if _softened(twin.tissue_map, k) is soft]
+    if sharp and state.stage and not before and bool(jnp.any(ravel_pytree(state.best)[0])):
+        # a start other than the prior mean may be better than what soft borders lead to
+        before = [_assessed(state, settings, state.best).loss]
     # once the correction has converged, eikonal waves have no more to improve
     gained = before[-1] - now.loss if sharp and before else np.inf
     settled = sharp and (len(found.history) == 1 or 0.0 <= gained < SETTLED)
@@ -266,13 +269,9 @@ def _reweighed(state: State, settings: Settings) -> State:
     """The state with weights at the start of the search: the better of the eikonal fit and the best point
     before."""
 
-    def assessed(white: Theta) -> Assessment:
-        now = simulated_assessment(state.problem, state.placed, white, settings.names, settings.following)
-        return per_volume(state.problem, state.placed, white, now)
-
-    white, now = state.white, assessed(state.white)
+    white, now = state.white, _assessed(state, settings, state.white)
     if settings.rounds:
-        begin = assessed(state.best)
+        begin = _assessed(state, settings, state.best)
         if not now.loss < begin.loss:
             white, now = state.best, begin
     if now.failure:
@@ -281,3 +280,9 @@ def _reweighed(state: State, settings: Settings) -> State:
     waves = simulated_waves(twin, theta, now.activation)
     problem, placed = weighed(state.problem, state.placed, white, now.models, waves, now.linearised)
     return replace(state, problem=problem, placed=placed, white=white)
+
+
+def _assessed(state: State, settings: Settings, white: Theta) -> Assessment:
+    """The loss of a simulation, per information volume."""
+    now = simulated_assessment(state.problem, state.placed, white, settings.names, settings.following)
+    return per_volume(state.problem, state.placed, white, now)

@@ -4,6 +4,7 @@ import json
 
 import jaxtwin._cli.demo as demo
 import jaxtwin._cli.doctor as doctor
+from jaxtwin.inference import EIKONAL_ROUNDS
 
 
 def test_doctor_passes(jaxtwin):
@@ -34,5 +35,5 @@ def test_demo_prints_truth_beside_estimate(jaxtwin, tmp_path, monkeypatch):
     for word in ("Truth against estimate", "area of scar", "Dice", "Research use only"):
         assert word in outcome.out
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
-    assert summary["iterations"] <= 2 + 6, "steps by gradients, and rounds of eikonal waves"
+    assert summary["iterations"] <= 2 + EIKONAL_ROUNDS, "steps by gradients, and rounds of eikonal waves"
     assert len(list((tmp_path / "demo").glob("*.png"))) == 5

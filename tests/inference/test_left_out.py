@@ -28,7 +28,8 @@ def two_maps_of_unlike_size():
     lat = np.linalg.norm(MESH.points[where] - 12.0 * maps[:, None], axis=1) / 0.5 + random.normal(size=35)
     silent = np.arange(35) == 20
     data = jt.MappingData(
-        MESH.points[where], np.where(silent, np.nan, lat), map_index=maps, silent=silent, names=("one", "two"),
+        MESH.points[where], np.where(silent, np.nan, lat), map_index=maps, silent=silent,
+        names=("one", "two"),
     )  # fmt: skip
     return jt.fit(twin, data.with_sigma(1.0), iterations=1, eikonal_rounds=0)
 
