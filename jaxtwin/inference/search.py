@@ -25,6 +25,7 @@ from .scales import Scaled, rescaled, scales
 SOFT = 0.0, 1 / 3, 2 / 3  # sharpness of the scar border in the first rounds, relative to its own
 EIKONAL_ITERATIONS = 10  # iterations of one round
 EIKONAL_ENOUGH = 0.3  # of the first decrement of a round: what is left is smaller than the next correction
+SCAR_ENOUGH = 0.01  # the same with a scar, which needs its soft rounds: later, log D alone explains it
 LOOSER = 0.1  # damping of the first step after a correction, over that of the last step before
 EIKONAL_TOLERANCE = 0.03  # for each parameter: coarse, since the next correction moves the minimum by more
 SETTLED = 1.0  # gain in loss of a round, below which eikonal waves have converged
@@ -188,8 +189,7 @@ def eikonal_round(state: State, settings: Settings) -> State:
     estimated = sharp or not state.stage
     waves = simulated_waves(problem.twin, problem.prior.at(white), now.activation) if estimated else ()
     counted, placed = weighed(problem, state.placed, white, models, waves, now.linearised)
-    # a scar needs its soft rounds to the end: later, log D alone explains it
-    enough = EIKONAL_ENOUGH if _softened(twin.tissue_map, 0) is twin.tissue_map else 0.0
+    enough = EIKONAL_ENOUGH if _softened(twin.tissue_map, 0) is twin.tissue_map else SCAR_ENOUGH
     found = _eikonal_fit(counted, placed, white, added, max(LOOSER * state.damping, LEAST), enough)
     moved = jax.tree.map(jnp.subtract, found.theta, white)
     step = float(jnp.linalg.norm(ravel_pytree(moved)[0]))

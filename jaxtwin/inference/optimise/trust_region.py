@@ -16,7 +16,7 @@ from .assessment import Assessment, Optimum, history_row
 
 MEMORY = 8  # number of stored steps
 ALIGNED = 0.02  # cosine between a step and the model error along it, below which it is not used as curvature
-NEAR = 0.03  # of the root of the tolerance: gradient at which a model counts as minimised
+NEAR = 0.15  # of the root of the tolerance: gradient at which a model counts as minimised
 LEAST = 0.1  # damping of the first step, and the least after a rejected one
 GROWTH = 4.0  # of the damping after the first rejected step; twice that after each further one
 MODEL_ERROR = 0.25  # of the decrease predicted for the first step that may come from the error of the model
@@ -116,6 +116,8 @@ def trust_region(
             damping = max(damping, _believable(near, missing, here, gradient))
         for _ in range(8 if decrement > least else 0):
             step, change, foreseen = _step(near, missing, damping, here, gradient, least)
+            if foreseen < least:
+                break  # not worth a simulation
             new = objective(whole(here + step))
             fallen = now.loss - new.loss
             if np.isfinite(new.loss) and fallen > 1e-3 * foreseen and new.captured >= now.captured:
