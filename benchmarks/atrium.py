@@ -123,6 +123,7 @@ def atrium() -> dict[str, Any]:
     held = (low <= true_s) & (true_s <= high)
     gap = fields["diffusivity_mm2_per_ms"] - np.exp(log_d)
     return summary | {
+        "fit_wall_s": summary["wall_s"],
         "scar_dice": float(2 * mass[true & found].sum() / (mass[true].sum() + mass[found].sum())),
         "conductivity_error": float(np.sqrt(mass @ gap**2 / (mass @ np.exp(2 * log_d)))),
         "held_by_90_percent_intervals": float(np.average(held[healthy], weights=mass[healthy])),

@@ -1,5 +1,7 @@
 """The scales of log D that maps support."""
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,9 +10,9 @@ from scipy.optimize import minimize
 
 import jaxtwin as jt
 from jaxtwin.inference.log_speed import tissue_places
-from jaxtwin.inference.scales import SD, Scaled, rescaled
-from jaxtwin.twin import tissue_prior
-from tests.inference.theta import problem_of
+from jaxtwin.inference.scales import SD, Scaled, rescaled, scales
+from jaxtwin.twin import additive_terms, tissue_prior
+from tests.inference.theta import placed_on, problem_of
 
 MESH = jt.sheet(20.0, 20.0, 1.0)
 NODES = len(MESH.points)
@@ -53,8 +55,8 @@ def test_scales_are_those_of_the_largest_evidence_whatever_the_point():
         log_d, gradient, curvature = measured_log_d(problem, white, noise)
         scaled = rescaled(problem, white, gradient, curvature)
         assert scaled is not None
-        scales = scaled.problem.twin.tissue_map.scales
-        found.append((float(scales.sd), float(scales.length_mm)))
+        own = scaled.problem.twin.tissue_map.scales
+        found.append((float(own.sd), float(own.length_mm)))
         moved = scaled.problem.twin.tissue_map.diffusivity(scaled(white)["tissue"])
         np.testing.assert_allclose(
             moved, problem.twin.tissue_map.diffusivity(white["tissue"]), rtol=1e-9, err_msg="the same tissue"
@@ -81,6 +83,30 @@ def test_scales_that_are_given_for_good_stay():
     white = problem.prior.mean
     _, gradient, curvature = measured_log_d(problem, white)
     assert rescaled(problem, white, gradient, curvature) is None
+
+
+def test_a_discrepancy_of_other_scales_is_the_same_field_at_the_points():
+    other = jt.discrepancy(MESH, sd_ms=5.0, correlation_length=8.0, modes=50)
+    problem = problem_of(eqx.tree_at(
+        lambda t: t.discrepancy, twin(), jt.discrepancy(MESH, sd_ms=2.0, correlation_length=15.0, modes=50),
+        is_leaf=lambda leaf: leaf is None,
+    ))  # fmt: skip
+    assert set(scales(problem)) == {"diffusivity", "discrepancy"}
+    data = jt.MappingData(MESH.points[::40], np.full(len(MESH.points[::40]), 20.0))
+    placed = placed_on(problem, data)
+    random = np.random.default_rng(1)
+    white = jax.tree.map(lambda leaf: jnp.asarray(random.normal(size=leaf.shape)), problem.prior.mean)
+    scaled = Scaled(problem, {"discrepancy": (5.0, 8.0)})
+    np.testing.assert_allclose(scaled.problem.twin.discrepancy.basis, other.basis, atol=1e-12)
+    before, after = (
+        additive_terms(problem.prior.at(at), one.twin, maps[0])
+        for at, one, maps in (
+            (white, problem, placed),
+            (scaled(white), scaled.problem, scaled.placed(placed)),
+        )
+    )
+    np.testing.assert_allclose(after, before, rtol=1e-9)
+    assert np.ptp(before) > 1.0, "or there is nothing to compare"
 
 
 def test_a_problem_with_its_own_scales_is_unchanged():
