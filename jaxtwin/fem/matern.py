@@ -135,11 +135,12 @@ def laplace_modes(
 
 
 class _LastModes:
-    """The last Laplace modes that were computed: fields of several correlation lengths on one mesh share
-    them. Their number is rounded up, so that fields of similar size do too."""
+    """The Laplace modes of the last mesh: fields of several correlation lengths on one mesh share them. Their
+    number is rounded up, so that fields of similar size do too; what a field gets never depends on what was
+    asked for before."""
 
     def __init__(self):
-        self._key, self._modes = b"", None
+        self._key, self._modes = b"", {}
 
     def of(self, mesh: Mesh, count: int):
         """Eigenvalues, eigenvectors and the lumped mass."""
@@ -147,12 +148,14 @@ class _LastModes:
         while most < count:
             most *= 2
         most = min(most, len(mesh.points))
-        arrays = np.asarray(mesh.points), np.asarray(mesh.cells), np.asarray(most)
+        arrays = np.asarray(mesh.points), np.asarray(mesh.cells)
         key = sha256(b"".join(f"{a.dtype}{a.shape}".encode() + a.tobytes() for a in arrays)).digest()
-        if self._modes is None or self._key != key:
+        if self._key != key:
+            self._key, self._modes = key, {}
+        if most not in self._modes:
             stiffness, mass = _laplacian(mesh)
-            self._key, self._modes = key, (*_eigenpairs(stiffness, mass, most), mass)
-        lam, phi, mass = self._modes
+            self._modes[most] = (*_eigenpairs(stiffness, mass, most), mass)
+        lam, phi, mass = self._modes[most]
         return lam[:count], phi[:, :count], mass
 
 

@@ -27,8 +27,8 @@ EIKONAL_ROUNDS = 10  # of which the first three have a soft scar border
 class Fit(eqx.Module):
     """A fitted twin.
 
-    - `theta`: the estimate. `problem`: twin, prior and evidence. `data`: the maps, and `placed`: the same on
-      the mesh.
+    - `theta`: the estimate. `problem`: twin, prior and evidence, with the inferred scales. `data`: the maps,
+      and `placed`: the same on the mesh.
     - `loss`: negative log posterior with respect to the information volume (see `log_volume`). `captured`:
       number of points reached by the fitted waves (not pacing capture); `rmse_ms`: their root mean square
       error.
@@ -81,7 +81,8 @@ def fit(
     """Fits a twin to maps: the posterior mode with respect to the information volume (see `log_volume`).
 
     First it makes up to `eikonal_rounds` fits of eikonal waves, which take seconds; each is corrected by the
-    difference between the simulation at its start and its own eikonal wave. Then it takes steps by exact
+    difference between the simulation at its start and its own eikonal wave. Between them it infers the scales
+    of the fields whose prior leaves them open (`tissue_prior`, `discrepancy`). Then it takes steps by exact
     gradients of the simulation.
 
     **Arguments:**

@@ -23,6 +23,7 @@ MODEL_ERROR = 0.25  # of the decrease predicted for the first step that may come
 MOST = 1e6  # damping of the first step
 FARTHEST = 1.5  # length of a step over that of the Newton step, both by the curvature of the model
 WALL = 100.0  # curvature of the model beyond that length, over its own
+WORTH = 0.3  # of what may be left at the end: a step that gains less is not tried once another was rejected
 SLOW = 3  # steps in a row that must gain something
 ROUNDING = 1e-5  # relative rounding error of a loss summed in single precision
 
@@ -114,10 +115,10 @@ def trust_region(
         accepted, growth = None, GROWTH
         if iteration == 1:  # later the last steps tell
             damping = max(damping, _believable(near, missing, here, gradient))
-        for _ in range(8 if decrement > least else 0):
+        for trial in range(8 if decrement > least else 0):
             step, change, foreseen = _step(near, missing, damping, here, gradient, least)
-            if foreseen < least:
-                break  # not worth a simulation
+            if trial and foreseen < WORTH * least:
+                break
             new = objective(whole(here + step))
             fallen = now.loss - new.loss
             if np.isfinite(new.loss) and fallen > 1e-3 * foreseen and new.captured >= now.captured:
