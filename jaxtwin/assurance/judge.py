@@ -19,7 +19,6 @@ from ..inference import (
     Voltage,
     design_next,
     identifiability,
-    scales,
 )
 from ..mapping import MappingData
 from ..monodomain import pulse
@@ -107,15 +106,13 @@ def voltage_levels(fit: Fit) -> dict[str, float] | None:
 
 def prior(fit: Fit) -> dict[str, float] | None:
     """Standard deviations and correlation lengths of the fields, where they are inferred from the maps."""
-    found = scales(fit.problem)
     keys = {
         TISSUE: ("sd_log", "correlation_length_mm"),
         DISCREPANCY: ("discrepancy_ms", "discrepancy_length_mm"),
     }
+    found = fit.problem.prior.scales
     return {
-        key: float(value)
-        for name, one in found.items()
-        for key, value in zip(keys[name], (one.sd, one.length_mm), strict=True)
+        key: float(value) for name, pair in found.items() for key, value in zip(keys[name], pair, strict=True)
     } or None
 
 

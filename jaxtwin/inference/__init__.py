@@ -13,7 +13,7 @@ from .predict import predict
 from .prior import Prior
 from .problem import Problem
 from .sampling import sample
-from .scales import DISCREPANCY, TISSUE, scales
+from .scales import DISCREPANCY, TISSUE
 from .spread import Spread, spread
 from .storage import FittedTwin, read_twin, write_twin
 
@@ -22,5 +22,5 @@ __all__ = [
     "Draws", "Fit",
     "FittedTwin", "IdentifiabilityWarning", "Laplace", "Prior", "Problem", "Spread", "StudentT", "Voltage",
     "cramer_rao", "design_next", "fit", "identifiability", "identifiable", "left_out", "posterior", "predict",
-    "read_twin", "sample", "scales", "spread", "write_twin",
+    "read_twin", "sample", "spread", "write_twin",
 ]  # fmt: skip

@@ -279,9 +279,8 @@ def curvature(
         for k, weight in zip(timed, told[0], strict=True):
             scaled = found.slopes[k] * np.sqrt(found.gathered(k, weight))[:, None]
             total += scaled.T @ scaled
-        own = np.asarray(ravel_pytree(told[1])[0], np.float64)
-        root = problem.prior.root
-        total += np.diag(own) if root is None else np.asarray(root).T @ (own[:, None] * np.asarray(root))
+        own = np.diag(np.asarray(ravel_pytree(told[1])[0], np.float64))
+        total += problem.prior.from_theta(problem.prior.from_theta(own).T)
     return total
 
 

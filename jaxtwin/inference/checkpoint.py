@@ -37,7 +37,7 @@ class Checkpoint(eqx.Module):
     damping: float
     progress: Progress | None
     followed: Float[np.ndarray, "three maps nodes"] | None = None
-    scales: dict[str, tuple[float, float]] = eqx.field(default_factory=dict)
+    scales: dict[str, Float[np.ndarray, "2"]] = eqx.field(default_factory=dict)
 
 
 def fingerprint(problem: Problem, data: MappingData, settings: dict[str, Any]) -> str:
@@ -55,8 +55,9 @@ def fingerprint(problem: Problem, data: MappingData, settings: dict[str, Any]) -
 def write_checkpoint(path: str | Path, key: str, checkpoint: Checkpoint) -> None:
     """Writes the checkpoint atomically."""
     arrays = {name: getattr(checkpoint, name) for name in ("best", "white", "mesh_error")}
-    scalars = "stage", "lost", "level", "reason", "damping", "history", "scales"
+    scalars = "stage", "lost", "level", "reason", "damping", "history"
     state = {name: getattr(checkpoint, name) for name in scalars}
+    arrays |= {f"scales/{name}": pair for name, pair in checkpoint.scales.items()}
     if checkpoint.followed is not None:
         arrays["followed"] = checkpoint.followed
     now = checkpoint.progress
@@ -96,7 +97,7 @@ def read_checkpoint(path: str | Path, key: str) -> Checkpoint | None:
         own = [arrays[f"progress/{name}"] for name in ("theta", "steps", "errors")]
         progress = Progress(own[0], now["damping"], own[1], own[2], tuple(now["history"]))
     history = tuple(state.pop("history"))
-    scales = {name: tuple(pair) for name, pair in state.pop("scales").items()}
+    scales = {name[7:]: array for name, array in arrays.items() if name.startswith("scales/")}
     return Checkpoint(
         best=arrays["best"],
         white=arrays["white"],

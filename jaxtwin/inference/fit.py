@@ -18,6 +18,7 @@ from .identify import IdentifiabilityWarning, identifiable, unidentified
 from .objective import objective
 from .prior import Prior
 from .problem import Problem, complete, median_offset, placed_evidence, prior_mean, zeros
+from .scales import open_prior
 from .search import Report, Settings, begin_search, descend, eikonal_round
 
 OPTIMISERS = "trust_region", "lbfgs"
@@ -27,7 +28,7 @@ EIKONAL_ROUNDS = 10  # of which the first three have a soft scar border
 class Fit(eqx.Module):
     """A fitted twin.
 
-    - `theta`: the estimate. `problem`: twin, prior and evidence, with the inferred scales. `data`: the maps,
+    - `theta`: the estimate. `problem`: twin, prior (with the inferred scales) and evidence. `data`: the maps,
       and `placed`: the same on the mesh.
     - `loss`: negative log posterior with respect to the information volume (see `log_volume`). `captured`:
       number of points reached by the fitted waves (not pacing capture); `rmse_ms`: their root mean square
@@ -82,8 +83,8 @@ def fit(
 
     First it makes up to `eikonal_rounds` fits of eikonal waves, which take seconds; each is corrected by the
     difference between the simulation at its start and its own eikonal wave. Between them it infers the scales
-    of the fields whose prior leaves them open (`tissue_prior`, `discrepancy`). Then it takes steps by exact
-    gradients of the simulation.
+    of fields that leave them open (`tissue_prior`, `discrepancy`), unless a prior is given. Then it takes
+    steps by exact gradients of the simulation.
 
     **Arguments:**
 
@@ -155,4 +156,5 @@ def default_prior(twin: Twin, evidence: Sequence[AbstractEvidence], placed: Sequ
     mean = prior_mean(twin, evidence)
     problem = Problem(twin, Prior(mean), tuple(evidence))
     offsets = [median_offset(one, eikonal_model(problem, zeros(mean), one).arrival) for one in placed]
-    return Prior(mean | {"maps": mean["maps"] | {"offset": jnp.asarray(offsets, problem.dtype) / OFFSET_SD}})
+    centred = jnp.asarray(offsets, problem.dtype) / OFFSET_SD
+    return open_prior(Prior(mean | {"maps": mean["maps"] | {"offset": centred}}), twin)

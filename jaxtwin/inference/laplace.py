@@ -58,7 +58,7 @@ class Laplace(eqx.Module):
         `ravel_pytree`."""
         v, gain = np.asarray(self.directions, np.float64), np.asarray(self.gain, np.float64)
         root = np.eye(len(v)) - (v * (1.0 - (1.0 + gain) ** -0.5)) @ v.T
-        return root if self.prior.root is None else np.asarray(self.prior.root, np.float64) @ root
+        return self.prior.to_theta(root.T).T
 
     def variance(self) -> Theta:
         """Posterior variance of each parameter in theta."""

@@ -17,15 +17,19 @@ class Prior(eqx.Module):
     Optimisers, curvatures and posteriors work in z ("white"), where a unit step has the same meaning in every
     direction. With `root` None, z is theta - mean.
 
-    - `mean`: the prior mean of theta. `root`: (parameters, parameters), in the order of `ravel_pytree`.
+    - `mean`: the prior mean of theta. `root`: (parameters, parameters), or the diagonal of such a matrix,
+      (parameters,), in the order of `ravel_pytree`.
+    - `scales`: standard deviation and correlation length (mm) of the fields whose scales a fit infers, by
+      name; `root` then contains them.
     """
 
     mean: Theta
-    root: Float[Array, "parameters parameters"] | None = None
+    root: Float[Array, "parameters parameters"] | Float[Array, " parameters"] | None = None
+    scales: dict[str, Float[Array, "2"]] = eqx.field(default_factory=dict)
 
     def __check_init__(self):
         size = ravel_pytree(self.mean)[0].size
-        if self.root is not None and self.root.shape != (size, size):
+        if self.root is not None and self.root.shape not in ((size,), (size, size)):
             raise InputError(
                 f"a prior root of shape {self.root.shape} for {size} parameters", f"shape ({size}, {size})",
                 "Make it for the same twin and evidence",
@@ -41,7 +45,7 @@ class Prior(eqx.Module):
         if self.root is None:
             return moved
         flat, back = ravel_pytree(moved)
-        return back(jnp.linalg.solve(self.root, flat))
+        return back(flat / self.root if self.root.ndim == 1 else jnp.linalg.solve(self.root, flat))
 
     def energy(self, white: Theta) -> Float[Array, ""]:
         """|z|^2/2, the negative log prior density up to a constant."""
@@ -52,23 +56,29 @@ class Prior(eqx.Module):
         if self.root is None:
             return white
         flat, back = ravel_pytree(white)
-        return back(self.root @ flat)
+        return back(self.root * flat if self.root.ndim == 1 else self.root @ flat)
 
     def pull(self, gradient: Theta) -> Theta:
         """The gradient with respect to z, root^T g, from a gradient g with respect to theta."""
         if self.root is None:
             return gradient
         flat, back = ravel_pytree(gradient)
-        return back(self.root.T @ flat)
+        return back(self.root * flat if self.root.ndim == 1 else self.root.T @ flat)
 
     def from_theta(
         self, derivative: Float[np.ndarray, "rows parameters"]
     ) -> Float[np.ndarray, "rows parameters"]:
         """Derivatives with respect to z, from rows of derivatives with respect to theta."""
-        return derivative if self.root is None else derivative @ np.asarray(self.root, np.float64)
+        if self.root is None:
+            return derivative
+        root = np.asarray(self.root, np.float64)
+        return derivative * root if root.ndim == 1 else derivative @ root
 
     def to_theta(
         self, derivative: Float[np.ndarray, "rows parameters"]
     ) -> Float[np.ndarray, "rows parameters"]:
         """The transpose of `from_theta`."""
-        return derivative if self.root is None else derivative @ np.asarray(self.root, np.float64).T
+        if self.root is None:
+            return derivative
+        root = np.asarray(self.root, np.float64)
+        return derivative * root if root.ndim == 1 else derivative @ root.T

@@ -50,6 +50,10 @@ class Problem(eqx.Module):
         """The problem with another twin of the same parameters."""
         return eqx.tree_at(lambda p: p.twin, self, twin)
 
+    def with_prior(self, prior: Prior) -> "Problem":
+        """The problem with another prior of the same parameters."""
+        return eqx.tree_at(lambda p: p.prior, self, prior)
+
     def with_tissue_map(self, tissue_map: AbstractTissueMap) -> "Problem":
         """The problem with another tissue map of the same parameters."""
         return self.with_twin(eqx.tree_at(lambda t: t.tissue_map, self.twin, tissue_map))

@@ -2,87 +2,64 @@
 
 from collections.abc import Mapping
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 
-from ..twin import PlacedMap, Theta, Variation
-from .problem import Problem
+from ..twin import Theta, Twin, Variation
+from .prior import Prior
 
 TISSUE, DISCREPANCY = "diffusivity", "discrepancy"  # the fields whose scales may be inferred
 SD = 0.5  # of the priors of the logarithms of standard deviation and correlation length
 FARTHEST = np.log(4.0)  # from where they begin
 
 
-def scales(problem: Problem) -> dict[str, Variation]:
-    """The scales that are inferred, by the name of the field."""
-    twin = problem.twin
+def variations(twin: Twin) -> dict[str, Variation]:
+    """The scales as they were given of all fields whose scales may be inferred, by name."""
     found = {TISSUE: twin.tissue_map.scales}
     if twin.discrepancy is not None:
         found[DISCREPANCY] = twin.discrepancy.variation
     return {name: variation for name, variation in found.items() if variation is not None}
 
 
-class Scaled:
-    """A problem whose fields have other scales: standard deviation and correlation length by name. The same
-    theta has other coordinates in it, in which it is again standard normal a priori."""
-
-    def __init__(self, problem: Problem, changed: Mapping[str, tuple[float, float]]):
-        self._factors = _factors(scales(problem), changed)
-        twin = problem.twin
-        if TISSUE in changed:
-            problem = problem.with_tissue_map(twin.tissue_map.rescaled(*changed[TISSUE]))
-        if DISCREPANCY in changed and twin.discrepancy is not None:
-            other = twin.discrepancy.rescaled(*changed[DISCREPANCY])
-            problem = problem.with_twin(eqx.tree_at(lambda t: t.discrepancy, problem.twin, other))
-        self.problem = problem
-
-    def __call__(self, white: Theta) -> Theta:
-        """The coordinates of the same tissue and times."""
-        return jax.tree.map(
-            lambda own, factor: own / jnp.asarray(factor, own.dtype), white, _spread(white, self._factors)
-        )
-
-    def placed(self, maps: tuple[PlacedMap, ...]) -> tuple[PlacedMap, ...]:
-        """The maps on the mesh with the scaled discrepancy."""
-        if DISCREPANCY not in self._factors:
-            return maps
-        return tuple(one.with_basis(self._factors[DISCREPANCY]) for one in maps)
+def scaled_prior(prior: Prior, twin: Twin, scales: Mapping[str, Float[Array | np.ndarray, "2"]]) -> Prior:
+    """The prior with these standard deviations and correlation lengths of the fields, by name. The bases of
+    the twin stay, and with them what a theta means."""
+    flat, _ = ravel_pytree(prior.mean)
+    found = {name: jnp.asarray(pair, flat.dtype) for name, pair in scales.items()}
+    return Prior(prior.mean, jnp.asarray(_spread(prior.mean, twin, found), flat.dtype), found)
 
 
-def _factors(known: Mapping[str, Variation], changed: Mapping[str, tuple[float, float]]):
-    """By which each column of each basis is multiplied; level and constant are not part of the variation."""
-    found = {}
-    for name, (sd, length) in changed.items():
-        weights = known[name].weights(sd, length)
-        found[name] = np.concatenate([[1.0], weights]) if name == TISSUE else weights[1:]
-    return found
+def open_prior(prior: Prior, twin: Twin) -> Prior:
+    """The prior, ready to take other scales; without fields whose scales may be inferred the prior itself."""
+    given = {name: np.asarray([one.sd, one.length_mm]) for name, one in variations(twin).items()}
+    return scaled_prior(prior, twin, given) if given else prior
 
 
-def _spread(white: Theta, factors: Mapping[str, Float[np.ndarray, " terms"]]) -> Theta:
-    """The factors as a theta, 1 for all other parameters."""
-    ones = jax.tree.map(lambda leaf: np.ones(leaf.shape), white)
-    if TISSUE in factors:
-        ones["tissue"] = ones["tissue"] | {TISSUE: factors[TISSUE]}
-    if DISCREPANCY in factors:
-        rows = np.broadcast_to(factors[DISCREPANCY], ones["maps"][DISCREPANCY].shape)
-        ones["maps"] = ones["maps"] | {DISCREPANCY: rows}
-    return ones
+def _spread(theta: Theta, twin: Twin, scales: Mapping) -> Float[np.ndarray, " parameters"]:
+    """Prior standard deviations of all parameters; level and constant are not part of a variation."""
+    sd, known = jax.tree.map(lambda leaf: np.ones(leaf.shape), theta), variations(twin)
+    for name, pair in scales.items():
+        weights = known[name].weights(*np.asarray(pair, np.float64).tolist())
+        if name == TISSUE:
+            sd["tissue"] = sd["tissue"] | {name: np.concatenate([[1.0], weights])}
+        else:
+            sd["maps"] = sd["maps"] | {name: np.broadcast_to(weights[1:], sd["maps"][name].shape)}
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(sd)])
 
 
-def rescaled(
-    problem: Problem,
+def inferred_prior(
+    prior: Prior,
+    twin: Twin,
     white: Theta,
     gradient: Theta,
     curvature: Float[np.ndarray, "parameters parameters"],
-) -> Scaled | None:
-    """The problem with the standard deviations and correlation lengths of the largest marginal likelihood;
-    None where none is to be inferred.
+) -> Prior:
+    """The prior with the scales of the largest marginal likelihood.
 
     With the misfit to second order around `white`, m + g.d + d.H d/2, and the prior standard deviations of
     the parameters changed by the factors r, the evidence is in closed form (Laplace; MacKay 1992, doi
@@ -94,20 +71,17 @@ def rescaled(
 
     **Arguments:** `gradient`, `curvature`: g and H, of the misfit without the prior.
     """
-    known = scales(problem)
-    if not known or problem.prior.root is not None:
-        return None
     z, g = (np.asarray(ravel_pytree(each)[0], np.float64) for each in (white, gradient))
-    now = np.log([[float(one.sd), float(one.length_mm)] for one in known.values()]).ravel()
-    begin = np.log([np.asarray(one.begin, np.float64) for one in known.values()]).ravel()
+    names, known = list(prior.scales), variations(twin)
+    now = np.log([np.asarray(prior.scales[name], np.float64) for name in names]).ravel()
+    begin = np.log([[known[name].sd, known[name].length_mm] for name in names]).ravel()
+    before = _spread(white, twin, prior.scales)
 
-    def named(logs) -> dict[str, tuple[float, float]]:
-        pairs = np.exp(logs).reshape(-1, 2).tolist()
-        return {name: (sd, length) for name, (sd, length) in zip(known, pairs, strict=True)}
+    def named(logs) -> dict[str, Float[np.ndarray, "2"]]:
+        return dict(zip(names, np.exp(logs).reshape(-1, 2), strict=True))
 
     def factors(logs) -> Float[np.ndarray, " parameters"]:
-        spread = _spread(white, _factors(known, named(logs)))
-        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(spread)])
+        return _spread(white, twin, named(logs)) / before
 
     def loss(logs) -> tuple[float, Float[np.ndarray, " logs"]]:
         r = factors(logs)
@@ -129,4 +103,4 @@ def rescaled(
 
     bounds = [(one - FARTHEST, one + FARTHEST) for one in begin]
     found = minimize(loss, now, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 20})
-    return Scaled(problem, named(found.x))
+    return scaled_prior(prior, twin, named(found.x))

@@ -20,7 +20,7 @@ from .local_loss import local_loss
 from .objective import along_models, objective, per_volume, simulated_assessment, weighed
 from .optimise import LEAST, Assessment, Optimum, Progress, history_row, lbfgs, trust_region
 from .problem import Problem
-from .scales import Scaled, rescaled, scales
+from .scales import inferred_prior, scaled_prior
 
 SOFT = 0.0, 1 / 3, 2 / 3  # sharpness of the scar border in the first rounds, relative to its own
 EIKONAL_ITERATIONS = 10  # iterations of one round
@@ -113,7 +113,8 @@ def begin_search(problem: Problem, placed, white: Theta, settings: Settings, dat
         now = Checkpoint(
             state.stage, best, white, np.asarray(errors, np.float64), float(arrival.lost),
             float(arrival.level), state.history, state.reason, state.damping,
-            progress, following.arrays(len(state.placed)), _scales(state.problem),
+            progress, following.arrays(len(state.placed)),
+            {name: np.asarray(pair, np.float64) for name, pair in state.problem.prior.scales.items()},
         )  # fmt: skip
         write_checkpoint(path, key, now)
 
@@ -134,15 +135,10 @@ def _restored(problem: Problem, placed, white: Theta, saved: Checkpoint) -> Stat
         placed = tuple(one.with_mesh_error(jnp.asarray(row, problem.dtype)) for one, row in rows)
     problem = problem.counted(saved.lost, saved.level)
     if saved.scales:
-        scaled = Scaled(problem, saved.scales)
-        problem, placed = scaled.problem, scaled.placed(placed)
+        problem = problem.with_prior(scaled_prior(problem.prior, problem.twin, saved.scales))
     return State(
         problem, placed, best, white, saved.stage, saved.history, saved.reason, saved.damping, saved.progress
     )
-
-
-def _scales(problem: Problem) -> dict[str, tuple[float, float]]:
-    return {name: (float(one.sd), float(one.length_mm)) for name, one in scales(problem).items()}
 
 
 def _eikonal_fit(
@@ -213,18 +209,15 @@ def eikonal_round(state: State, settings: Settings) -> State:
 def _rescaled(state: State, now: Assessment) -> State:
     """The state with the scales of the fields that the eikonal waves of its point support."""
     problem, white = state.problem, state.white
-    if not scales(problem):
+    old, twin = problem.prior, problem.twin
+    if not old.scales:
         return state
     _, gradient = local_loss(problem, now.models, state.placed)(white)
     misfit = jax.tree.map(jnp.subtract, gradient, white)
     bent = curvature(problem, white, state.placed, now.models, now.linearised)
-    scaled = rescaled(problem, white, misfit, bent)
-    if scaled is None:
-        return state
-    return replace(
-        state, problem=scaled.problem, placed=scaled.placed(state.placed), white=scaled(white),
-        best=scaled(state.best),
-    )  # fmt: skip
+    new = inferred_prior(old, twin, white, misfit, bent)
+    white, best = (new.white(old.at(point)) for point in (white, state.best))
+    return replace(state, problem=problem.with_prior(new), white=white, best=best)
 
 
 def _softened(tissue_map: AbstractTissueMap, stage: int) -> AbstractTissueMap:

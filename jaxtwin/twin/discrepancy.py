@@ -1,8 +1,6 @@
 """What activation times have beside the model: a smooth field for each map."""
 
 import equinox as eqx
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from ..anatomy import Mesh
@@ -15,22 +13,11 @@ class Discrepancy(eqx.Module):
     offset of the map.
 
     - `basis`: (nodes, terms), scaled by the prior standard deviation, ms.
-    - `variation`: its scales, if a fit may change them; None: they stay.
+    - `variation`: its scales, where a fit may infer others.
     """
 
     basis: Float[Array, "nodes terms"]
     variation: Variation | None = None
-
-    def rescaled(self, sd_ms: float, length_mm: float) -> "Discrepancy":
-        """The same field with other scales."""
-        factors = jnp.asarray(self.factors(sd_ms, length_mm), self.basis.dtype)
-        assert self.variation is not None
-        return Discrepancy(self.basis * factors[None], self.variation.changed(sd_ms, length_mm))
-
-    def factors(self, sd_ms: float, length_mm: float) -> Float[np.ndarray, " terms"]:
-        """By which other scales multiply the columns of the basis."""
-        assert self.variation is not None
-        return self.variation.weights(sd_ms, length_mm)[1:]
 
 
 def discrepancy(
@@ -44,7 +31,7 @@ def discrepancy(
     """A Matern field of activation times that each map may have in addition to the model.
 
     **Arguments:** `sd_ms`: its prior standard deviation, ms. `correlation_length`, mm. `modes`: their number;
-    at most a third of the nodes. `infer_scales`: whether a fit may change the first two.
+    at most a third of the nodes. `infer_scales`: whether a fit may infer others.
 
     **Example:** `jt.Twin(..., discrepancy=jt.discrepancy(mesh, sd_ms=3.0))`
     """

@@ -71,11 +71,6 @@ class PlacedMap(eqx.Module):
             self.index, self.beat, place, lat, sigma, silent, until, weight, basis, error, measured, own, own
         )
 
-    def with_basis(self, factors: Float[np.ndarray, " terms"]) -> "PlacedMap":
-        """The same map with the columns of its discrepancy basis multiplied by these factors."""
-        assert self.basis is not None
-        return eqx.tree_at(lambda p: p.basis, self, self.basis * jnp.asarray(factors, self.basis.dtype)[None])
-
     def with_mesh_error(self, error: Float[Array, "points error_terms"] | None) -> "PlacedMap":
         """The same map with this estimate of the discretisation error."""
         return eqx.tree_at(lambda p: p.mesh_error, self, error, is_leaf=lambda leaf: leaf is None)

@@ -66,12 +66,8 @@ class AbstractTissueMap(eqx.Module):
 
     @property
     def scales(self) -> Variation | None:
-        """The scales of log D that a fit may change, if any."""
+        """The scales of log D, where a fit may infer others."""
         return None
-
-    def rescaled(self, sd: float, length_mm: float) -> "AbstractTissueMap":
-        """The same map with other `scales`."""
-        raise NotImplementedError(f"{type(self).__name__} has no scales to change.")
 
     def softened(self, share: float) -> "AbstractTissueMap":
         """The same map with a softer scar border: at `share` 0 so soft that the absence of scar has a
@@ -190,14 +186,6 @@ class LogDiffusivity(AbstractTissueMap):
     def scales(self) -> Variation | None:
         return self.variation
 
-    def rescaled(self, sd: float, length_mm: float) -> "LogDiffusivity":
-        """The same map with other `scales`, which leave the level as it is."""
-        variation = self.variation
-        assert variation is not None
-        factors = np.concatenate([[1.0], variation.weights(sd, length_mm)])
-        changed = self.basis * jnp.asarray(factors, self.basis.dtype)[None], variation.changed(sd, length_mm)
-        return eqx.tree_at(lambda c: (c.basis, c.variation), self, changed)
-
     def log_diffusivity(self, fields: dict[str, Float[Array, " nodes"]]) -> Float[Array, " nodes"]:
         log_d = float(np.log(self.reference)) + fields["diffusivity"]
         if "scar" in fields:
@@ -289,16 +277,15 @@ def tissue_prior(
         found = matern_modes(mesh, correlation_length=correlation_length, count=count)
     variation = None
     if kind == "field" and found is not None:
-        basis, variation = field(found, sd_log), Variation.of(found, sd_log)
+        basis, variation = field(found, sd_log), Variation.of(found, sd_log) if infer_scales else None
     else:
         basis = per_region(mesh, sd_log) if kind == "regions" else uniform(len(mesh.points), sd_log)
     tensor = field(found, TENSOR_SD, TENSOR_LEVEL_SD) if fibres and found is not None else None
-    nodes = len(mesh.points)
     return LogDiffusivity(
         basis, scar_basis=scar_field(found) if scar and found is not None else None,
         reference=reference, floor=floor, ceiling=ceiling, ratio=1.0 if fibres else ratio,
-        depth_basis=uniform(nodes, DEPTH_SD) if scar else None,
-        border_basis=uniform(nodes, BORDER_SD) if scar else None,
+        depth_basis=uniform(len(mesh.points), DEPTH_SD) if scar else None,
+        border_basis=uniform(len(mesh.points), BORDER_SD) if scar else None,
         ratio_basis=tensor, angle_basis=None if tensor is None else 0.5 * tensor,
-        variation=variation if infer_scales else None,
+        variation=variation,
     )  # fmt: skip

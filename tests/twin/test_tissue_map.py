@@ -166,16 +166,15 @@ def test_depth_and_border_of_a_scar_are_its_own_once_the_border_is_sharp():
         np.testing.assert_array_equal(blurred.diffusivity(each), blurred.diffusivity(theta))
 
 
-def test_other_scales_of_a_field_are_those_of_the_field_made_with_them():
+def test_other_scales_of_a_field_give_its_modes_the_weights_of_the_field_made_with_them():
     mesh = jt.sheet(20.0, 20.0, 1.0)
     given: dict[str, Any] = {"reference": 0.3, "modes": 60}
     made = tissue_prior(mesh, sd_log=0.2, correlation_length=6.0, **given)
-    changed = tissue_prior(mesh, sd_log=0.7, correlation_length=11.0, **given).rescaled(0.2, 6.0)
-    np.testing.assert_allclose(changed.basis, made.basis, atol=1e-12)
-    assert changed.scales is not None
-    assert float(changed.scales.length_mm) == 6.0
-    back = changed.rescaled(0.7, 11.0).rescaled(0.2, 6.0)
-    np.testing.assert_allclose(back.basis, made.basis, atol=1e-12)
+    other = tissue_prior(mesh, sd_log=0.7, correlation_length=11.0, **given)
+    assert other.scales is not None
+    weights = other.scales.weights(0.2, 6.0)
+    np.testing.assert_allclose(other.basis[:, 1:] * weights[None], made.basis[:, 1:], atol=1e-12)
+    np.testing.assert_allclose(other.scales.weights(0.7, 11.0), 1.0)
     assert tissue_prior(mesh, infer_scales=False, **given).scales is None
 
 
