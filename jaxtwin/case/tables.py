@@ -163,7 +163,7 @@ class FitCase:
     modes: int = setting(300, "terms of the field", least=2)
     sd_log: float = setting(0.5, "prior standard deviation of log D around its level", above=0.0)
     infer_scales: bool = setting(
-        True, "whether the data change standard deviations and correlation lengths of fields"
+        True, "infer standard deviations and correlation lengths from the maps, around those given"
     )
     scar: bool = setting(False, "estimate a scar field, 0 to 1, beside the conductivity")
     voltage: bool = setting(False, "bipolar voltages of the map as evidence for scar, beside the times")
