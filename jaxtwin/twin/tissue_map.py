@@ -106,6 +106,8 @@ class LogDiffusivity(AbstractTissueMap):
       standard deviation of log(ratio) times that of the fibre angle in radians. With a ratio of 1 and both
       bases free, only the map determines the fibre direction. B and the scar change the mean of log D over
       all directions.
+    - `variation`: scales of B, a `field`, where a fit may infer others; B itself stays.
+    - `hardness`: 0 to 1, of the scar border, see `softened`; below 1, depth and sharpness are those given.
 
     **Raises:** `InputError` unless 0 < floor < reference < ceiling and ratio >= 1.
 

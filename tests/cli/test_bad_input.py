@@ -137,7 +137,7 @@ MAPS = {
     "ceiling below the start": (
         {"tissue.speed_mm_per_ms": None, "tissue.conductivity_S_per_m": 9},
         None,
-        ("6.42857, 4 mm2/ms", "floor < reference < ceiling"),
+        ("0.33209, 6.42857, 4 mm2/ms", "floor < reference < ceiling"),
     ),
 }
 CASES = {
