@@ -198,12 +198,13 @@ def eikonal_round(state: State, settings: Settings) -> State:
     gained = before[-1] - now.loss if sharp and before else np.inf
     settled = sharp and (len(found.history) == 1 or 0.0 <= gained < SETTLED)
     best = white if sharp and now.loss <= min(before, default=np.inf) else state.best
-    following = replace(
+    after = replace(
         state, problem=counted.with_twin(twin), placed=placed, white=found.theta,
         stage=settings.rounds if settled else state.stage + 1, history=(*state.history, row),
         damping=found.damping, best=best,
     )  # fmt: skip
-    return _rescaled(following, found.assessment) if state.stage >= len(SOFT) else following
+    # the first rounds are too far from the maps, or their border too soft, to tell the scales of the fields
+    return _rescaled(after, found.assessment) if settled or state.stage >= len(SOFT) else after
 
 
 def _rescaled(state: State, now: Assessment) -> State:
