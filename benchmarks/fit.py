@@ -153,7 +153,7 @@ def _accuracy() -> dict[str, Any]:
         "gradient_error": abs(by_gradient * 2.0 * step / (up - down) - 1.0),
         "stayed": float(narrow[1] == Result.SUCCESS),
         "caught": float(one.solve(one.log_d, wrong)[1] == Result.ESCAPED),
-        "share": one.window.share, "nodes": len(gap), "stages": one.stepper.stages,
+        "share": float(one.window.share), "nodes": len(gap), "stages": one.stepper.stages,
         "last_ms": float(np.asarray(whole[0]).max()),
     }  # fmt: skip
 

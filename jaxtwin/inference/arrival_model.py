@@ -175,8 +175,7 @@ def _along(problem: Problem, white: Theta, placed: PlacedMap, activation, paths:
     ends = np.arange(count + 1) * place.nodes.shape[1]
     weights, nodes = np.asarray(place.weights, np.float64), np.asarray(place.nodes)
     at = sp.csr_array((weights.ravel(), nodes.ravel(), ends), shape=(count, twin.space.nodes))
-    around = np.asarray(placed.beat.departure.nodes)
-    around = around[np.isfinite(np.asarray(activation)[around])]
+    around = placed.beat.departure.reached(np.asarray(activation))
     departure = np.zeros(twin.space.nodes)
     departure[around] = 1.0 / max(len(around), 1)
     cell, direction = jnp.asarray(paths.cell), jnp.asarray(paths.slope, problem.dtype)

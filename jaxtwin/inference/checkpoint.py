@@ -17,13 +17,14 @@ from ..mapping import MappingData
 from .optimise import Progress
 from .problem import Problem
 
-FORMAT = "jaxtwin fit 6"
+FORMAT = "jaxtwin fit 7"
 
 
 class Checkpoint(eqx.Module):
     """State of a fit. `stage`: number of completed parts. `best`: the best point before, `white`: where the
     current part began, in double precision; `progress`: of the current part. `mesh_error`: of the placed
-    maps; `lost`, `level`: of the evidence. `followed`: the waves that windows follow. `scales`: of the
+    maps; `lost`, `level`: of the evidence. `followed`: the waves that windows
+    follow, `window_shape`: of these windows. `scales`: of the
     fields, where they are inferred. `reason`: why the last part ended, and `damping`: of its last step."""
 
     stage: int
@@ -37,6 +38,7 @@ class Checkpoint(eqx.Module):
     damping: float
     progress: Progress | None
     followed: Float[np.ndarray, "three maps nodes"] | None = None
+    window_shape: tuple[int, ...] = ()
     scales: dict[str, Float[np.ndarray, "2"]] = eqx.field(default_factory=dict)
 
 
@@ -55,7 +57,7 @@ def fingerprint(problem: Problem, data: MappingData, settings: dict[str, Any]) -
 def write_checkpoint(path: str | Path, key: str, checkpoint: Checkpoint) -> None:
     """Writes the checkpoint atomically."""
     arrays = {name: getattr(checkpoint, name) for name in ("best", "white", "mesh_error")}
-    scalars = "stage", "lost", "level", "reason", "damping", "history"
+    scalars = "stage", "lost", "level", "reason", "damping", "history", "window_shape"
     state = {name: getattr(checkpoint, name) for name in scalars}
     arrays |= {f"scales/{name}": pair for name, pair in checkpoint.scales.items()}
     if checkpoint.followed is not None:
@@ -96,7 +98,7 @@ def read_checkpoint(path: str | Path, key: str) -> Checkpoint | None:
     if now is not None:
         own = [arrays[f"progress/{name}"] for name in ("theta", "steps", "errors")]
         progress = Progress(own[0], now["damping"], own[1], own[2], tuple(now["history"]))
-    history = tuple(state.pop("history"))
+    history, shape = tuple(state.pop("history")), tuple(state.pop("window_shape"))
     scales = {name[7:]: array for name, array in arrays.items() if name.startswith("scales/")}
     return Checkpoint(
         best=arrays["best"],
@@ -105,6 +107,7 @@ def read_checkpoint(path: str | Path, key: str) -> Checkpoint | None:
         history=history,
         progress=progress,
         followed=arrays.get("followed"),
+        window_shape=shape,
         scales=scales,
         **state,
     )

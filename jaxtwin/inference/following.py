@@ -1,9 +1,11 @@
 """Travelling windows that follow the waves of a fit from one evaluation to the next."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..monodomain import AHEAD, BEHIND, Window, eikonal, travelling_window
+from ..monodomain import AHEAD, BEHIND, Window, eikonal, travelling_windows
 from ..twin import PlacedMap, Theta, Twin, of_each
 from .log_speed import speed_tensor
 from .map_loss import stays
@@ -25,8 +27,9 @@ class Following:
     def __init__(self):
         self._seen: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # simulated and eikonal arrival
         self._made: dict[int, np.ndarray] = {}  # arrival around which the window of a map was made
-        self._windows: dict[int, Window] = {}
+        self._windows: list[Window] = []  # of all maps, of one shape
         self._eikonal: dict[int, np.ndarray] = {}
+        self.shape: tuple[int, ...] = ()  # of the last windows
         self._resumed = False
 
     def windows(self, problem: Problem, placed: tuple[PlacedMap, ...], white: Theta) -> list[Window | None]:
@@ -36,9 +39,10 @@ class Following:
         theta = problem.prior.at(white)
         waves = of_each(lambda one: eikonal_arrival(problem.twin, theta, one), placed)
         self._eikonal = dict(enumerate(waves))
-        windows = [self._window(problem.twin, k) for k in range(len(placed))]
-        self._resumed = False
-        return windows
+        if not all(k in self._seen for k in self._eikonal):
+            return [None for _ in placed]
+        self._follow(problem.twin)
+        return [worth(window) for window in self._windows]
 
     def saw(self, activation: tuple[Float[Array, " nodes"], ...]) -> None:
         """Stores the simulated activation at the parameters of the last call of `windows`."""
@@ -48,31 +52,32 @@ class Following:
                 self._seen[k] = lat, eikonal_now
 
     def arrays(self, maps: int) -> Float[np.ndarray, "three maps nodes"] | None:
-        """The state for `resume`; None until all maps have a window."""
+        """The state for `resume`, with `shape`; None until all maps have a window."""
         if not all(k in self._seen and k in self._made for k in range(maps)):
             return None
         return np.stack([[*self._seen[k], self._made[k]] for k in range(maps)], axis=1)
 
-    def resume(self, arrays: Float[np.ndarray, "three maps nodes"], at_seen: bool) -> None:
+    def resume(
+        self, arrays: Float[np.ndarray, "three maps nodes"], shape: tuple[int, ...], at_seen: bool
+    ) -> None:
         """Restores a saved state. `at_seen`: the next evaluation repeats the last one, and so uses the same
         windows; a resumed fit then ends with the same digits as an uninterrupted one."""
         for k, (lat, wave, made) in enumerate(zip(*arrays, strict=True)):
             self._seen[k], self._made[k] = (lat, wave), made
-        self._resumed = at_seen
+        self.shape, self._resumed = shape, at_seen
 
-    def _window(self, twin: Twin, k: int) -> Window | None:
-        if k not in self._seen:
-            return None
-        simulated, eikonal_then = self._seen[k]
-        expected = simulated + np.nan_to_num(self._eikonal[k] - eikonal_then)
-        made = self._made.get(k)
-        if made is None or not (self._resumed or _near(made, expected)):
-            self._made[k], made = expected, expected
-            self._windows.pop(k, None)
-        if k not in self._windows:
-            like = max(self._windows.values(), key=lambda one: one.share, default=None)
-            self._windows[k] = window_around(twin, made, like)
-        return self._windows[k] if self._windows[k].share <= WORTH else None
+    def _follow(self, twin: Twin) -> None:
+        """Makes windows where there are none, or where a wave has moved away from its own."""
+        moved = not self._windows
+        for k, eikonal_now in self._eikonal.items():
+            simulated, eikonal_then = self._seen[k]
+            expected = simulated + np.nan_to_num(eikonal_now - eikonal_then)
+            if k not in self._made or not (self._resumed or _near(self._made[k], expected)):
+                self._made[k], moved = expected, True
+        self._resumed = False
+        if moved:
+            self._windows = windows_around(twin, list(self._made.values()), self.shape)
+            self.shape = self._windows[0].shape
 
 
 def _near(made: np.ndarray, expected: np.ndarray) -> bool:
@@ -86,11 +91,16 @@ def may_travel(problem: Problem, placed: PlacedMap) -> bool:
     return alone and all(one.recorder(problem.twin, placed) is None for one in problem.evidence)
 
 
-def window_around(twin: Twin, arrival: np.ndarray, like: Window | None = None) -> Window:
-    """The window of a twin around a predicted arrival, with some slack; `like`: see `travelling_window`."""
-    return travelling_window(
-        twin.space.layout, arrival, twin.times, behind=BEHIND + SLACK, ahead=AHEAD + SLACK, like=like
+def windows_around(twin: Twin, arrivals: Sequence[np.ndarray], least: tuple[int, ...] = ()) -> list[Window]:
+    """The windows of a twin around predicted arrivals, with some slack; `least`: see `travelling_windows`."""
+    return travelling_windows(
+        twin.space.layout, arrivals, twin.times, behind=BEHIND + SLACK, ahead=AHEAD + SLACK, least=least
     )
+
+
+def worth(window: Window) -> Window | None:
+    """The window if it saves work."""
+    return window if window.share <= WORTH else None
 
 
 def eikonal_arrival(twin: Twin, theta: Theta, placed: PlacedMap) -> Float[np.ndarray, " nodes"]:
@@ -109,11 +119,11 @@ def windows_at(
     """The window of each map around a known activation at these parameters; None where the front would leave
     it."""
 
-    def around(pair) -> Window | None:
-        one, lat = pair[0], np.asarray(pair[1], np.float64)
-        if not (may_travel(problem, one) and np.isfinite(lat).any()):
-            return None
-        window = window_around(problem.twin, lat)
-        return window if window.share <= WORTH and stays(white, problem, one, window) else None
-
-    return of_each(around, list(zip(placed, activation, strict=True)))
+    lat = [np.asarray(each, np.float64) for each in activation]
+    travels = [may_travel(problem, o) and np.isfinite(a).any() for o, a in zip(placed, lat, strict=True)]
+    if not any(travels):
+        return [None for _ in placed]
+    windows = iter(windows_around(problem.twin, [a for a, t in zip(lat, travels, strict=True) if t]))
+    each = [(one, worth(next(windows)) if t else None) for one, t in zip(placed, travels, strict=True)]
+    kept = of_each(lambda pair: pair[1] is not None and stays(white, problem, *pair), each)
+    return [window if stay else None for (_, window), stay in zip(each, kept, strict=True)]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..monodomain import ForwardMode, Window
-from ..twin import PlacedMap, Solved, Theta
+from ..twin import PlacedMap, Solved, Theta, compiled_once
 from .evidence.arrival import log_noise
 from .problem import Problem, zeros
 
@@ -68,6 +68,7 @@ def value_and_gradient(white: Theta, problem: Problem, placed: PlacedMap, window
     return _whole_if_escaped(_value_and_gradient, white, problem, placed, window)
 
 
+@compiled_once
 @eqx.filter_jit
 def _value_and_gradient(white: Theta, problem: Problem, placed: PlacedMap, window: Window | None):
     def of(white: Theta):
@@ -86,6 +87,7 @@ def value(white: Theta, problem: Problem, placed: PlacedMap, window: Window | No
     return _whole_if_escaped(_value, white, problem, placed, window)
 
 
+@compiled_once
 @eqx.filter_jit
 def _value(white: Theta, problem: Problem, placed: PlacedMap, window: Window | None):
     theta = problem.prior.at(white)
@@ -122,6 +124,7 @@ def nuisance_information(theta: Theta, problem: Problem, found: tuple) -> Theta:
     return zeros(theta) | {"evidence": zeros(theta["evidence"]) | own}
 
 
+@compiled_once
 @eqx.filter_jit
 def curvature_product(
     v: Theta, white: Theta, problem: Problem, placed: PlacedMap, window: Window | None = None

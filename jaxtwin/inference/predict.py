@@ -58,8 +58,7 @@ def predict(
     slower = -np.asarray(_faster(theta, drawn, twin, cell, direction), np.float64)
     moved = time[None] + paths.push(slower.T).T
     if of_map is not None:
-        around = np.asarray(one.departure.nodes)
-        around = around[np.isfinite(time[around])]
+        around = one.departure.reached(time)
         onset = float(one.departure.onset)
         moved = moved - (moved[:, around].mean(axis=1, keepdims=True) - onset if len(around) else 0.0)
         offsets = np.asarray(jax.vmap(offset_ms)(drawn), np.float64)

@@ -104,7 +104,7 @@ def begin_search(problem: Problem, placed, white: Theta, settings: Settings, dat
     state = _fresh(problem, placed, white) if saved is None else _restored(problem, placed, white, saved)
     following = settings.following
     if saved is not None and saved.followed is not None:
-        following.resume(saved.followed, saved.progress is not None)
+        following.resume(saved.followed, saved.window_shape, saved.progress is not None)
 
     def save(state: State, progress: Progress | None = None) -> None:
         errors = [one.mesh_error for one in state.placed if one.mesh_error is not None]
@@ -113,7 +113,7 @@ def begin_search(problem: Problem, placed, white: Theta, settings: Settings, dat
         now = Checkpoint(
             state.stage, best, white, np.asarray(errors, np.float64), float(arrival.lost),
             float(arrival.level), state.history, state.reason, state.damping,
-            progress, following.arrays(len(state.placed)),
+            progress, following.arrays(len(state.placed)), following.shape,
             {name: np.asarray(pair, np.float64) for name, pair in state.problem.prior.scales.items()},
         )  # fmt: skip
         write_checkpoint(path, key, now)

@@ -15,7 +15,7 @@ from .stimulus import AbstractStimulus, Stimulus, in_regions, in_sphere, pulse
 from .storage import read_state, write_state
 from .times import Times
 from .tissue import Tissue, spectral_bound
-from .window import AHEAD, BEHIND, Window, travelling_window
+from .window import AHEAD, BEHIND, Window, travelling_window, travelling_windows
 
 __all__ = [
     "AHEAD", "BEHIND", "MESSAGES", "AbstractAdjoint", "AbstractRecorder", "AbstractStepper",
@@ -23,5 +23,5 @@ __all__ = [
     "Solution", "State", "Step", "Stimulus", "Times", "Tissue", "Window", "beats", "burst", "decremental",
     "diffusion_tensor", "eikonal", "in_regions", "in_sphere", "magnitude", "pulse", "rays", "read_state",
     "s1s2", "simulate", "simulate_batch", "simulate_in_parts", "simulate_split", "spectral_bound",
-    "train", "travelling_window", "turned_tensor", "why_silent", "write_state",
+    "train", "travelling_window", "travelling_windows", "turned_tensor", "why_silent", "write_state",
 ]  # fmt: skip

@@ -1,5 +1,7 @@
 """The travelling window: a solve that only steps the nodes near a front."""
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -28,8 +30,13 @@ class Window(eqx.Module):
     """
 
     parts: Restriction
+    share: Float[np.ndarray, ""]
     steps: int = eqx.field(static=True)
-    share: float = eqx.field(static=True)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of parts and the widths of their arrays: windows of one shape share compiled programs."""
+        return len(self.parts.nodes), *self.parts.widths
 
 
 def travelling_window(
@@ -39,7 +46,6 @@ def travelling_window(
     *,
     behind: float = BEHIND,
     ahead: float = AHEAD,
-    like: Window | None = None,
 ) -> Window:
     """Returns the window of one wave for `simulate`, since first activation times depend only on a narrow
     front.
@@ -55,7 +61,6 @@ def travelling_window(
       NaN where none is expected. `times`: of the solve.
     - `behind`, `ahead`: ms. With 5 and 10 ms the activation times on a sheet with scar and fibres changed by
       less than 1e-4 ms rms.
-    - `like`: another window of the same space, whose compiled programs are to be used again if possible.
 
     **Returns:** a `Window`.
 
@@ -70,23 +75,45 @@ def travelling_window(
     solution = jt.simulate(tissue, times, recorders=(jt.ActivationTimes(),), window=window)
     ```
     """
-    expected = np.isfinite(arrival)
-    if not expected.any():
+    return travelling_windows(layout, [arrival], times, behind=behind, ahead=ahead)[0]
+
+
+def travelling_windows(
+    layout: Layout,
+    arrivals: Sequence[Float[np.ndarray, " nodes"]],
+    times: Times,
+    *,
+    behind: float = BEHIND,
+    ahead: float = AHEAD,
+    least: tuple[int, ...] = (),
+) -> list[Window]:
+    """The windows of several waves on one mesh, see `travelling_window`. They have one shape, so that one
+    compiled program serves all. `least`: the `shape` of earlier windows, which they keep where it suffices.
+    """
+    expected = [np.isfinite(arrival) for arrival in arrivals]
+    if not all(reached.any() for reached in expected):
         raise InputError(
             "a travelling window around a wave that reaches no node", "predicted activation times",
             "Solve without a window",
         )  # fmt: skip
-    arrival = np.where(expected, arrival, np.inf)
     steps = min(divisors(times.steps), key=lambda k: abs(np.log(k * times.dt / PART)))
     most, part = times.steps // steps, steps * times.dt
-    needed = (float(arrival[expected].max()) + behind - times.start) / part
-    count = int(np.clip(LENGTHS * np.ceil(needed / LENGTHS), 1, most))
-    if like is not None:
-        count = max(count, len(like.parts.nodes))
-    begin = times.start + part * np.arange(count)
-    sets = [(arrival >= start - behind) & (arrival <= start + part + ahead) for start in begin]
-    parts = restrict(layout, sets, () if like is None else like.parts.widths)
-    return Window(parts, steps, parts.nodes.size / (layout.rows * most))
+    last = max(float(arrival[reached].max()) for arrival, reached in zip(arrivals, expected, strict=True))
+    needed = (last + behind - times.start) / part
+    count = max(int(np.clip(LENGTHS * np.ceil(needed / LENGTHS), 1, most)), least[0] if least else 0)
+    sets = [
+        (arrival >= start - behind) & (arrival <= start + part + ahead)
+        for arrival in (np.where(r, a, np.inf) for a, r in zip(arrivals, expected, strict=True))
+        for start in times.start + part * np.arange(count)
+    ]
+    parts = jax.tree.map(np.asarray, restrict(layout, sets, least[1:]))
+    windows = []
+    for k in range(len(arrivals)):
+        own = jax.tree.map(lambda leaf, k=k: jnp.asarray(leaf[k * count : (k + 1) * count]), parts)
+        stepped = sum(mask.any() for mask in sets[k * count : (k + 1) * count])
+        share = np.asarray(stepped * parts.nodes.shape[1] / (layout.rows * most))
+        windows.append(Window(own, share, steps))
+    return windows
 
 
 def taken(fields, nodes):
@@ -119,7 +146,7 @@ def run_window(
     count = parts.nodes.shape[0]
     of_part = adjoint.each_of(count)
 
-    def part(carry, scanned):
+    def step_part(carry, scanned):
         state, memory, escaped = carry
         k, nodes, layout, edges, inside, outside = scanned
         inverse = taken(march.diffusion.inverse_mass, nodes)
@@ -140,9 +167,15 @@ def run_window(
         u = jax.lax.stop_gradient(state.u)
         near = own.u[inside] - rest > least
         beyond = u.at[outside].get(mode="fill", fill_value=jnp.inf) - rest <= least
-        return (state, memory, escaped | (near & beyond).any()), None
+        return state, memory, escaped | (near & beyond).any()
 
-    scanned = jnp.arange(count), parts.nodes, parts.layout, parts.edges, parts.inside, parts.outside
+    def part(carry, scanned):
+        # a part without nodes is there for the shape
+        filled, *scanned = scanned
+        return jax.lax.cond(filled, step_part, lambda carry, _: carry, carry, tuple(scanned)), None
+
+    filled = (parts.nodes < march.mass.shape[0]).any(axis=1)
+    scanned = filled, jnp.arange(count), parts.nodes, parts.layout, parts.edges, parts.inside, parts.outside
     (state, memory, escaped), _ = jax.lax.scan(part, (state, memory, jnp.asarray(False)), scanned)
     # behind the window a front that stopped halfway was lost
     u = jax.lax.stop_gradient(state.u) - rest

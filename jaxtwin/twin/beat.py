@@ -10,10 +10,12 @@ from ..anatomy import Mesh
 from ..monodomain import Stimulus
 
 LEAVING = 5.0  # mm from a source, at which its wave has formed
+ROUND = 256  # nodes of a departure are padded to a multiple of it
 
 
 class Departure(eqx.Module):
-    """When a wave leaves its source: the nodes just outside the excited area, and its mean onset, ms.
+    """When a wave leaves its source: the nodes just outside the excited area, and its mean onset, ms. The
+    number of nodes of the mesh pads them, so that the beats of a mesh share compiled programs.
 
     The capture latency depends on local tissue and is confounded with the unknown time offset of the map.
     Times are therefore counted from the moment when the wave has left its source.
@@ -24,10 +26,16 @@ class Departure(eqx.Module):
 
     def latency(self, activation: Float[Array, " nodes"]) -> Float[Array, ""]:
         """Value to subtract from activation times, ms, so that the wave leaves at the mean onset."""
-        around = activation[self.nodes]
+        around = activation.at[self.nodes].get(mode="fill", fill_value=jnp.nan)
         left = jnp.isfinite(around)
         mean = jnp.sum(jnp.where(left, around, 0.0)) / jnp.maximum(left.sum(dtype=around.dtype), 1.0)
         return jnp.where(left.any(), mean - self.onset, 0.0)
+
+    def reached(self, activation: Float[np.ndarray, " nodes"]) -> Int[np.ndarray, " some"]:
+        """Those of its nodes that are activated."""
+        around = np.asarray(self.nodes)
+        around = around[around < len(activation)]
+        return around[np.isfinite(activation[around])]
 
 
 class Beat(eqx.Module):
@@ -63,4 +71,5 @@ def beat(mesh: Mesh, stimulus: Stimulus, dtype, pulse: int = -1) -> Beat:
     excited[nodes] = True
     distance, _ = KDTree(mesh.points[excited]).query(mesh.points)
     around = np.flatnonzero(~excited & (distance <= LEAVING))
+    around = np.pad(around, (0, -len(around) % ROUND), constant_values=len(mesh.points))
     return Beat(stimulus, Departure(jnp.asarray(around), jnp.asarray(onset.mean(), dtype)), pulse)

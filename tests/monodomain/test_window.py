@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxtwin as jt
-from jaxtwin.monodomain import Result, spectral_bound
+from jaxtwin.monodomain import Result, spectral_bound, travelling_windows
 
 MESH = jt.reorder(jt.sheet(20.0, 4.0, 0.4, fibre_angle=0.4)).mesh
 NODES = len(MESH.points)
@@ -92,3 +92,22 @@ def test_signals_and_waves_that_reach_no_node_have_no_window(whole):
         jt.simulate(tissue(LOG_D), TIMES, stepper=STEPPER, recorders=(trace,), window=window)
     with pytest.raises(jt.InputError, match="reaches no node"):
         jt.travelling_window(SPACE.layout, np.full(NODES, np.nan), TIMES)
+
+
+def test_windows_of_several_waves_have_one_shape(whole):
+    """So that one program serves them; the parts that a shorter wave does not need change nothing."""
+    lat, window = whole
+    other = np.where(MESH.points[:, 0] < 10.0, lat, np.nan)
+    both = travelling_windows(SPACE.layout, [other, lat], TIMES, behind=5.0, ahead=8.0)
+    assert both[0].shape == both[1].shape
+    assert both[0].share < both[1].share
+    again = travelling_windows(SPACE.layout, [other], TIMES, behind=5.0, ahead=8.0, least=both[1].shape)[0]
+    assert again.shape == both[1].shape
+    padded = travelling_windows(
+        SPACE.layout, [lat], TIMES, behind=5.0, ahead=8.0, least=(window.shape[0] + 1, *window.shape[1:])
+    )[0]
+    assert len(padded.parts.nodes) == len(window.parts.nodes) + 1
+    late = [jnp.mean(solved(LOG_D, each)[0] ** 2) for each in (window, padded)]
+    assert late[0] == late[1]
+    slopes = [jax.grad(lambda d, w=w: jnp.mean(solved(d, w)[0] ** 2))(LOG_D) for w in (window, padded)]
+    np.testing.assert_allclose(slopes[1], slopes[0], rtol=1e-12)
