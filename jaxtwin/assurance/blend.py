@@ -9,7 +9,7 @@ from scipy.spatial import KDTree
 
 from ..anatomy import Mesh
 from ..fem import locate
-from .baselines import GaussianProcess, RadialBasis
+from .baselines import NEIGHBOURS, GaussianProcess, RadialBasis
 
 CANDIDATES = (
     "twin", "twin_and_radial_basis", "twin_and_gaussian_process", "radial_basis", "gaussian_process",
@@ -21,7 +21,6 @@ SHRINK = 10.0  # of the correlations of errors, over the number of points: few s
 BLOCKS = 1500  # points that are left out with their neighbours, at most
 TOGETHER = 7  # points that are left out together
 LEAST = 0.01  # of the growth of errors: no position is taken as known
-NEIGHBOURS = 50  # of radial basis functions at a node, above 1,500 points
 
 
 class Blend:
@@ -97,10 +96,10 @@ class Blend:
         self._growth = _Growth(at, rest[1]), _Growth(positions, process)
 
     def __call__(
-        self, wanted: Float[np.ndarray, "wanted dim"]
+        self, wanted: Float[np.ndarray, "wanted dim"], neighbours: int = NEIGHBOURS
     ) -> tuple[Float[np.ndarray, " wanted"], Float[np.ndarray, "wanted candidates"]]:
         """Activation times at positions (wanted, dim) in mm, NaN where nothing predicts them, and the weights
-        of the `CANDIDATES` there."""
+        of the `CANDIDATES` there. `neighbours`: see `RadialBasis`."""
         twin, sd = self._of_twin(wanted)
         weights = np.zeros((len(wanted), len(CANDIDATES)))
         weights[:, 0] = 1.0
@@ -113,14 +112,15 @@ class Blend:
         scale = np.sqrt(np.stack([of_twin, of_rest, of_rest, of_lat, of_lat], axis=1))
         expected = self._products * scale[:, :, None] * scale[:, None, :]
         weights[reached] = _least(expected[reached])
-        base = np.where(reached, twin, 0.0)
-        values = np.stack(
-            [
-                base, base + basis_rest(wanted, NEIGHBOURS), base + process_rest(wanted),
-                basis(wanted, NEIGHBOURS), process(wanted),
-            ], axis=1,
-        )  # fmt: skip
-        return np.where(reached, np.sum(weights * values, axis=1), np.nan), weights
+        # the fields along the mesh are sums of modes; radial basis functions solve a system for each position
+        found = np.where(reached, weights[:, :PHYSICS].sum(axis=1) * twin, np.nan)
+        for weight, process_of in ((weights[:, 2], process_rest), (weights[:, 4], process)):
+            found += weight * process_of(wanted)
+        for weight, basis_of in ((weights[:, 1], basis_rest), (weights[:, 3], basis)):
+            rows = np.flatnonzero(reached & (weight > 0.0))
+            if len(rows):
+                found[rows] += weight[rows] * basis_of(wanted[rows], neighbours)
+        return found, weights
 
     def _of_twin(self, positions):
         """Prediction and standard deviation at positions."""

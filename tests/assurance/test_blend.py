@@ -67,6 +67,28 @@ def test_physics_carries_far_from_all_points_where_it_is_as_good_as_interpolatio
     assert rmse(times, truth[far]) < 4.0
 
 
+def test_its_interpolations_are_those_that_the_twin_is_compared_with(monkeypatch):
+    """Also above the number of points from which radial basis functions take the closest ones."""
+    monkeypatch.setattr("jaxtwin.assurance.baselines.DENSE", 150)
+    mesh, random = jt.sheet(20.0, 20.0, 1.0), np.random.default_rng(0)
+    lat = 30.0 + 2.0 * np.cos(mesh.points[:, 0] / 3.0) * mesh.points[:, 1]
+    order = random.permutation(len(lat))
+    known, wanted = order[:260], order[260:300]
+    twin = lat + 5.0 * random.normal(size=len(lat))
+    sd, left = np.full(len(lat), 0.1), (lat - twin)[known]
+    one = Blend(mesh, mesh.points[known], lat[known], twin, sd, left, np.full(len(known), 25.0), 5.0)
+    times, weights = one(mesh.points[wanted])
+    assert np.median(weights[:, PHYSICS:].sum(axis=1)) > 0.9
+    parts = [
+        made(*more, mesh.points[known], values)(mesh.points[wanted])
+        for values in (left, lat[known])
+        for made, more in ((RadialBasis, ()), (GaussianProcess, (mesh,)))
+    ]
+    there = twin[wanted]
+    values = np.stack([there, there + parts[0], there + parts[1], *parts[2:]], axis=1)
+    np.testing.assert_allclose(times, np.sum(weights * values, axis=1), rtol=1e-9)
+
+
 @pytest.mark.parametrize("method", ["radial_basis", "gaussian_process"])
 def test_errors_of_points_left_out_are_those_of_interpolations_without_them(wave, method, monkeypatch):
     """Length, kernel and smoothing stay those of all points: one of each to choose from."""
