@@ -1,7 +1,9 @@
 """The logarithm of the wave speed along the slowness of a front, and its derivative with respect to theta."""
 
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import equinox as eqx
@@ -76,31 +78,28 @@ class SpeedSlope(eqx.Module):
 
     - `corners`: (nodes, corners), of the cell through which the front reached each node. `of_corners`: for
       each field, the derivatives with respect to its values at these corners.
-    - `bases`: (nodes, terms), of the fields. `of_cells`: (nodes, parameters), the derivatives with respect to
-      the cell parameters.
+    - `bases`: (nodes, terms), of the fields, a few columns each. `of_cells`: (nodes, parameters), the
+      derivatives with respect to the cell parameters.
     - `places`: indices of the parameters in the flattened theta.
     """
 
     corners: Int[np.ndarray, "nodes corners"]
     of_corners: dict[str, Float[np.ndarray, "nodes corners"]]
-    bases: dict[str, Float[np.ndarray, "nodes _"]]
+    bases: dict[str, list[Float[np.ndarray, "nodes _"]]]
     of_cells: Float[np.ndarray, "nodes parameters"]
     places: dict[str, Any]
 
     @property
     def dtype(self) -> np.dtype:
         """Precision of the bases."""
-        return np.result_type(*self.bases.values())
+        return np.result_type(*(part for parts in self.bases.values() for part in parts))
 
     def blocks(self) -> Iterator["Block"]:
         """The parameters in blocks of a few."""
-        for name, basis in self.bases.items():
-            for first in range(0, basis.shape[1], COLUMNS):
-                run = slice(first, first + COLUMNS)
-                columns = np.ascontiguousarray(basis[:, run])
-                yield Block(
-                    name, self.places["tissue"][name][run], self.corners, self.of_corners[name], columns
-                )
+        for name, parts in self.bases.items():
+            for k, columns in enumerate(parts):
+                places = self.places["tissue"][name][k * COLUMNS : (k + 1) * COLUMNS]
+                yield Block(name, places, self.corners, self.of_corners[name], columns)
         if self.of_cells.shape[1]:
             own = np.arange(len(self.corners))[:, None]
             places = np.concatenate([np.ravel(p) for p in jax.tree.leaves(self.places["cells"])])
@@ -108,9 +107,8 @@ class SpeedSlope(eqx.Module):
 
     def each(self, work: Callable[["Block"], Any]) -> list[tuple["Block", Any]]:
         """Each block and what `work` returns for it; the blocks run in parallel on all cores."""
-        with ThreadPoolExecutor(processors()) as pool:
-            blocks = list(self.blocks())
-            return list(zip(blocks, pool.map(work, blocks), strict=True))
+        blocks = list(self.blocks())
+        return list(zip(blocks, _pool().map(work, blocks), strict=True))
 
     def transposed(self, weights: Float[np.ndarray, " nodes"], size: int) -> Float[np.ndarray, " parameters"]:
         """The gradient of the weighted sum of log speeds in the flattened theta, of length `size`."""
@@ -119,6 +117,31 @@ class SpeedSlope(eqx.Module):
             at = (block.weights * weights[:, None]).ravel()
             total[block.places] += np.bincount(block.corners.ravel(), at, len(block.basis)) @ block.basis
         return total
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(processors())
+
+
+class _Columns:
+    """The bases of fields in blocks of a few columns; the blocks of the last basis of each field are kept,
+    since to copy them costs a fifth of what is done with them."""
+
+    def __init__(self):
+        self._last: dict[str, tuple[weakref.ref, list[np.ndarray]]] = {}
+
+    def __call__(self, name: str, basis: Float[Array, "nodes terms"]) -> list[Float[np.ndarray, "nodes _"]]:
+        known, parts = self._last.get(name, (lambda: None, []))
+        if known() is not basis:
+            whole = np.asarray(basis)
+            firsts = range(0, whole.shape[1], COLUMNS)
+            parts = [np.ascontiguousarray(whole[:, first : first + COLUMNS]) for first in firsts]
+            self._last[name] = weakref.ref(basis), parts
+        return parts
+
+
+_columns = _Columns()
 
 
 class Block(eqx.Module):
@@ -145,7 +168,7 @@ def speed_slope(theta: Theta, twin: Twin, cell, direction) -> SpeedSlope:
     return SpeedSlope(
         np.asarray(twin.mesh.cells, np.int64)[np.asarray(cell)],
         {name: np.asarray(values, np.float64) for name, values in of_corners.items()},
-        {name: np.asarray(basis) for name, basis in twin.tissue_map.bases.items()},
+        {name: _columns(name, basis) for name, basis in twin.tissue_map.bases.items()},
         np.asarray(of_cells, np.float64).T,
         tissue_places(theta),
     )
