@@ -96,10 +96,14 @@ class Blend:
         self._growth = _Growth(at, rest[1]), _Growth(positions, process)
 
     def __call__(
-        self, wanted: Float[np.ndarray, "wanted dim"], neighbours: int = NEIGHBOURS
+        self,
+        wanted: Float[np.ndarray, "wanted dim"],
+        neighbours: int = NEIGHBOURS,
+        values: tuple[Float[np.ndarray, " wanted"], Float[np.ndarray, " wanted"]] | None = None,
     ) -> tuple[Float[np.ndarray, " wanted"], Float[np.ndarray, "wanted candidates"]]:
         """Activation times at positions (wanted, dim) in mm, NaN where nothing predicts them, and the weights
-        of the `CANDIDATES` there. `neighbours`: see `RadialBasis`."""
+        of the `CANDIDATES` there. `neighbours`: see `RadialBasis`. `values`: of both interpolations of the
+        LATs there, if already computed."""
         twin, sd = self._of_twin(wanted)
         weights = np.zeros((len(wanted), len(CANDIDATES)))
         weights[:, 0] = 1.0
@@ -112,14 +116,16 @@ class Blend:
         scale = np.sqrt(np.stack([of_twin, of_rest, of_rest, of_lat, of_lat], axis=1))
         expected = self._products * scale[:, :, None] * scale[:, None, :]
         weights[reached] = _least(expected[reached])
-        # the fields along the mesh are sums of modes; radial basis functions solve a system for each position
         found = np.where(reached, weights[:, :PHYSICS].sum(axis=1) * twin, np.nan)
-        for weight, process_of in ((weights[:, 2], process_rest), (weights[:, 4], process)):
-            found += weight * process_of(wanted)
-        for weight, basis_of in ((weights[:, 1], basis_rest), (weights[:, 3], basis)):
+        found += weights[:, 2] * process_rest(wanted)
+        found += weights[:, 4] * (process(wanted) if values is None else values[1])
+        # unlike the fields of the processes, radial basis functions solve a system for each position
+        for weight, interpolate in ((weights[:, 1], basis_rest), (weights[:, 3], basis)):
             rows = np.flatnonzero(reached & (weight > 0.0))
-            if len(rows):
-                found[rows] += weight[rows] * basis_of(wanted[rows], neighbours)
+            if interpolate is basis and values is not None:
+                found[rows] += weight[rows] * values[0][rows]
+            elif len(rows):
+                found[rows] += weight[rows] * interpolate(wanted[rows], neighbours)
         return found, weights
 
     def _of_twin(self, positions):

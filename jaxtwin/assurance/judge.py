@@ -1,5 +1,6 @@
 """How good a fit is and how sure: errors beside those of simple methods, intervals, what to map next."""
 
+from functools import cached_property
 from typing import Any
 
 import jax.numpy as jnp
@@ -124,15 +125,31 @@ def percentiles(values: np.ndarray) -> dict[str, float]:
     )
 
 
-def interpolations(mesh, data: MappingData, parts) -> list[tuple[RadialBasis, GaussianProcess] | None]:
-    """Both interpolations of the fitted points of each map, None where these are too few."""
+class Interpolated:
+    """Both interpolations of the fitted points of one map, and their values at all of its points."""
+
+    def __init__(self, mesh: Mesh, positions: Float[np.ndarray, "points dim"], train: MappingData):
+        self.both = (
+            RadialBasis(train.positions, train.lat_ms),
+            GaussianProcess(mesh, train.positions, train.lat_ms),
+        )
+        self._positions = positions
+
+    @cached_property
+    def values(self) -> tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]]:
+        """Activation times at all points of the map, ms."""
+        basis, process = self.both
+        return basis(self._positions), process(self._positions)
+
+
+def interpolations(mesh: Mesh, data: MappingData, parts) -> list[Interpolated | None]:
+    """The interpolations of each map, None where it has too few fitted points."""
     found = []
     for k in range(data.maps):
         one = data.of_map(k)
         train = one.subset(parts["fit"][data.map_index == k] & one.valid)
         enough = train.valid.sum() >= max(FEWEST_TO_INTERPOLATE, mesh.dim + 2)
-        known = train.positions, train.lat_ms
-        found.append((RadialBasis(*known), GaussianProcess(mesh, *known)) if enough else None)
+        found.append(Interpolated(mesh, one.positions, train) if enough else None)
     return found
 
 
@@ -144,7 +161,7 @@ def combined(
     sd: Float[np.ndarray, "maps nodes"],
     left_out: tuple[Float[np.ndarray, " points"], Float[np.ndarray, " points"]],
     noise_ms: float,
-    known: list[tuple[RadialBasis, GaussianProcess] | None],
+    known: list[Interpolated | None],
 ) -> tuple[Float[np.ndarray, "maps nodes"], Float[np.ndarray, "maps nodes"], dict[str, Any]]:
     """Activation times at the nodes of the twin combined with interpolation, ms, the share of physics in
     them, and the errors at the points, with the mean weights and what carries the prediction.
@@ -160,11 +177,12 @@ def combined(
         train = parts["fit"][rows] & data.valid[rows]
         positions, lat = data.positions[rows], data.lat_ms[rows]
         errors_of, variance = (each[rows][train] for each in left_out)
+        own = known[k]
         one = Blend(
             mesh, positions[train], lat[train], activation[k], sd[k], errors_of, variance, noise_ms,
-            known=known[k],
+            known=None if own is None else own.both,
         )  # fmt: skip
-        predicted[rows], _ = one(positions)
+        predicted[rows], _ = one(positions, values=None if own is None else own.values)
         times, weight = one(mesh.points, AT_NODES)
         nodes.append(times)
         weights.append(weight)
@@ -218,7 +236,7 @@ def baselines(mesh, data: MappingData, parts, known=None) -> dict[str, dict]:
         speed = isotropic_speed(mesh, train)
         speeds.append(speed.speed)
         found["isotropic_speed"][rows] = speed(one.positions)
-        found["radial_basis"][rows], found["gaussian_process"][rows] = (each(one.positions) for each in own)
+        found["radial_basis"][rows], found["gaussian_process"][rows] = own.values
     wanted = {name: mask for name, mask in parts.items() if mask.any()}
     scores: dict[str, dict] = {
         rival: {name: errors(values[mask], data.lat_ms[mask]) for name, mask in wanted.items()}

@@ -12,6 +12,7 @@ from .layout import Layout
 
 ROUND = 64  # widths are multiples of this number of nodes
 SPARE = 0.05  # widths exceed what is needed by this fraction, so that similar sets share compiled programs
+CUT_SPARE = 0.5  # the same of cut edges, which cost little
 
 
 class Restriction(eqx.Module):
@@ -45,7 +46,7 @@ def restrict(
     widths = [_rounded(max(each[k].size for each in chosen), least[k]) for k in range(len(runs))]
     cutter = _Cutter(layout, runs, owned, widths)
     made = [cutter.cut(each) for each in chosen]
-    cut = _rounded(max(len(one.inside) for one in made), least[-1])
+    cut = _rounded(max(len(one.inside) for one in made), least[-1], CUT_SPARE)
     ends = np.stack([np.pad(one.inside, (0, cut - len(one.inside))) for one in made])
     others = [np.pad(one.outside, (0, cut - len(one.outside)), constant_values=layout.rows) for one in made]
     edges = np.stack([one.edges for one in made])
@@ -63,10 +64,10 @@ def restrict(
     )  # fmt: skip
 
 
-def _rounded(count: int, least: int) -> int:
+def _rounded(count: int, least: int, spare: float = SPARE) -> int:
     """`least` if it suffices, otherwise more than `count`."""
     step = max(ROUND, 1 << max(count.bit_length() - 4, 0))
-    return least if count <= least else max(-(-int((1.0 + SPARE) * count) // step), 1) * step
+    return least if count <= least else max(-(-int((1.0 + spare) * count) // step), 1) * step
 
 
 class _Cut(NamedTuple):

@@ -18,7 +18,7 @@ from .times import Times
 
 BEHIND, AHEAD = 5.0, 10.0  # ms, see `travelling_window`
 PART = 2.0  # ms between two moves of the window
-LENGTHS = 8  # parts; their number is a multiple of it, so that few programs are compiled
+LENGTHS = 32  # parts; their number is a multiple of it, so that few programs are compiled
 REST = 1e-2  # of the way from rest to threshold, below which a node counts as at rest
 
 
