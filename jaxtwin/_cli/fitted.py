@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._units import conductivity_from_diffusivity
-from ..assurance import fit_doubts, judge, likely_causes, verdict
+from ..assurance import PARTS, fit_doubts, judge, likely_causes, verdict
 from ..case import Prepared
 from ..inference import Fit, Laplace, Spread, left_out, posterior, predict, spread
 from ..signals import wave_speed
@@ -277,7 +277,11 @@ class Fitted:
             "residuals": lambda: residual_map(
                 mesh, data.positions[used], (self.predicted_ms - data.lat_ms)[used]
             ),
-            "fit": lambda: fit_summary(data.lat_ms[used], self.predicted_ms[used], held_out=held_out[used]),
+            "fit": lambda: fit_summary(
+                data.lat_ms[used],
+                self.predicted_ms[used],
+                parts={PARTS[name]: mask[used] for name, mask in self.parts.items()},
+            ),
             "convergence": lambda: convergence(history),
         }
         if (scar := self.scar) is not None:

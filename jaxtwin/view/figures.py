@@ -42,6 +42,9 @@ from .canvas import (
 ACTIVATION = ListedColormap(mpl.colormaps["turbo"](np.linspace(0.93, 0.03, 256)), "activation")
 # Low values pale, scar dark: most of a heart is healthy and should recede.
 SCAR = ListedColormap(mpl.colormaps["magma_r"](np.linspace(0.03, 0.85, 256)), "scar")
+SETS = (  # marker, colour and order of drawing of sets of points: few points lie over many
+    ("o", "#2b6cb0", 4), ("^", "#c2410c", 3), ("s", "#8a8a8a", 2), ("D", "#2f855a", 5),
+)  # fmt: skip
 INFORMATION = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 1.0, 256)), "information")
 
 
@@ -245,17 +248,18 @@ def fit_summary(
     measured_ms: Num[np.ndarray | Array, " points"],
     predicted_ms: Num[np.ndarray | Array, " points"],
     *,
-    held_out: Bool[np.ndarray | Array, " points"] | None = None,
+    parts: Mapping[str, Bool[np.ndarray | Array, " points"]] | None = None,
     title: str = "Predicted against measured LAT",
 ) -> Figure:
     """Predicted against measured activation times, ms, with the line of identity.
 
-    `held_out`: mask of the held-out points; the legend gives the RMSE of both kinds.
+    `parts`: masks of up to four sets of points by name, the fitted ones first; the legend gives the RMSE of
+    each. All points are fitted ones if omitted.
     """
     measured, predicted = np.asarray(measured_ms, float), np.asarray(predicted_ms, float)
     valid = np.isfinite(measured) & np.isfinite(predicted)
     _range(np.where(valid, measured, np.nan))
-    unseen = np.zeros(len(measured), bool) if held_out is None else np.asarray(held_out)
+    parts = {"fitted points": np.ones(len(measured), bool)} if parts is None else parts
     figure, axes = plot(title, 5.6, 5.6)
     ends = [
         min(measured[valid].min(), predicted[valid].min()),
@@ -264,27 +268,19 @@ def fit_summary(
     margin = 0.04 * (ends[1] - ends[0]) or 1.0
     ends = [ends[0] - margin, ends[1] + margin]
     axes.plot(ends, ends, color=QUIET, lw=1, zorder=1, label="identity")
-    for mask, name, marker, colour, filled in (
-        (valid & ~unseen, "train", "o", "#2b6cb0", True),
-        (valid & unseen, "held out", "^", "#c2410c", False),
-    ):
+    # where points are many, smaller ones still show how they spread
+    size = float(np.clip(6000.0 / max(int(valid.sum()), 1), 4.0, 24.0))
+    for (name, part), (marker, colour, order) in zip(parts.items(), SETS, strict=False):
+        mask = valid & np.asarray(part)
         if mask.any():
             rmse = np.sqrt(np.mean((predicted[mask] - measured[mask]) ** 2))
             axes.scatter(
-                measured[mask],
-                predicted[mask],
-                s=22 if filled else 30,
-                marker=marker,
-                edgecolors=colour,
-                facecolors=colour if filled else "none",
-                alpha=0.7 if filled else 1.0,
-                linewidths=1.0,
-                zorder=2,
-                label=f"{name}: n = {mask.sum()}, RMSE {rmse:.1f} ms",
-            )
+                measured[mask], predicted[mask], s=size, marker=marker, facecolors=colour, alpha=0.6,
+                linewidths=0.0, zorder=order, label=f"{name}: n = {mask.sum()}, RMSE {rmse:.1f} ms",
+            )  # fmt: skip
     axes.set(xlim=ends, ylim=ends, aspect="equal")
     style_curves(axes, "measured LAT (ms)", "predicted LAT (ms)")
-    axes.legend(fontsize=9, loc="upper left", framealpha=0.9)
+    axes.legend(fontsize=9, loc="lower right", framealpha=0.9, markerscale=max(1.0, (20.0 / size) ** 0.5))
     return figure
 
 

@@ -151,11 +151,14 @@ def test_residual_figure_prints_its_numbers_and_is_symmetric():
 
 def test_fit_summary_separates_held_out_points():
     measured = np.array([10.0, 20.0, 30.0, 40.0, np.nan])
-    held = np.array([False, False, True, True, True])
-    figure = figures.fit_summary(measured, measured + np.array([3, -3, 4, 4, 0]), held_out=held)
+    sets = np.array([0, 0, 1, 2, 2])
+    parts = {name: sets == k for k, name in enumerate(("fitted points", "held-out points", "patch"))}
+    figure = figures.fit_summary(measured, measured + np.array([3, -3, 4, 5, 0]), parts=parts)
     said = texts(figure)
-    assert "train: n = 2, RMSE 3.0 ms" in said
-    assert "held out: n = 2, RMSE 4.0 ms" in said
+    assert "fitted points: n = 2, RMSE 3.0 ms" in said
+    assert "held-out points: n = 1, RMSE 4.0 ms" in said
+    assert "patch: n = 1, RMSE 5.0 ms" in said
+    assert "fitted points: n = 4, RMSE 3.8 ms" in texts(figures.fit_summary(measured, measured + 3.8))
 
 
 def test_jax_arrays_are_welcome():
