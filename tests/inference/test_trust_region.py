@@ -108,3 +108,21 @@ def test_steps_to_where_the_loss_is_not_finite_are_refused():
     fit = trust_region(assess, model(0.0), START, iterations=10)
     assert np.isfinite([row["loss"] for row in fit.history]).all()
     assert len(fit.history) > 1
+
+
+def test_a_model_without_a_decrease_takes_no_step():
+    """As where rounding hides what is left: not even if the loss at the same point is lower the next time."""
+    falling = iter(range(100))
+
+    def assess(theta):
+        found = objective()(theta)
+        return Assessment(found.loss - 1e-3 * next(falling), found.gradient, 40, 0.0)
+
+    def rising(theta, assessment):
+        curvature = model(0.0)(theta, assessment).curvature
+        return Model(curvature, lambda numbers: (1e9 * float(np.any(numbers != 0.0)), 0.0 * numbers))
+
+    found = trust_region(assess, rising, START, iterations=5)
+    assert len(found.history) == 1
+    assert found.reason == "stopped: no step reduced the loss"
+    assert all(bool((leaf == 0.0).all()) for leaf in found.theta.values())

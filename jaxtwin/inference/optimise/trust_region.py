@@ -119,7 +119,8 @@ def trust_region(
             step, change, foreseen = _step(near, missing, damping, here, gradient, least)
             if trial and foreseen < WORTH * least:
                 break
-            new = objective(whole(here + step))
+            # rounding can hide all that the model would gain; with more damping it may not
+            new = objective(whole(here + step)) if foreseen > 0.0 else now
             fallen = now.loss - new.loss
             if np.isfinite(new.loss) and fallen > 1e-3 * foreseen and new.captured >= now.captured:
                 accepted = new, step, slope(new) - gradient - change
