@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,6 +76,12 @@ def stored(group: str) -> dict[str, Any]:
     return json.loads(path.read_text("utf-8"))["results"] if path.is_file() else {}
 
 
+def days(results: Iterable[dict[str, Any]]) -> str:
+    """The day on which results were measured, or the first and the last."""
+    found = sorted({result["date"] for result in results})
+    return found[0] if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
 def run(group: str | None, save: bool, only: str = "") -> int:
     """Measures the claims of a group (all where None) and prints the table. 1 where one is not met.
 
@@ -88,7 +95,9 @@ def run(group: str | None, save: bool, only: str = "") -> int:
     for command in dict.fromkeys(c.command for c in chosen if only in c.command):
         console.print(f"running: {command}", highlight=False)
         begin = time.perf_counter()
-        results[command] = measure(command) | {"wall_s": round(time.perf_counter() - begin, 1)}
+        results[command] = measure(command) | {
+            "wall_s": round(time.perf_counter() - begin, 1), "date": datetime.now(UTC).date().isoformat(),
+        }  # fmt: skip
         if "failed" in results[command]:
             console.print(f"  {results[command]['failed']}", markup=False, highlight=False)
     table = Table("claim", "figure", "bound", "met")
@@ -107,10 +116,11 @@ def run(group: str | None, save: bool, only: str = "") -> int:
     if save:
         for name in dict.fromkeys(c.group for c in chosen):
             commands = {c.command for c in chosen if c.group == name}
+            measured = {command: results[command] for command in sorted(commands & results.keys())}
             kept = {
-                "date": datetime.now(UTC).date().isoformat(),
+                "date": days(measured.values()),
                 "claims": [row for row in rows if row["group"] == name],
-                "results": {command: results[command] for command in sorted(commands & results.keys())},
+                "results": measured,
             }
             (HERE / "results" / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     return 0 if all(row["met"] for row in rows) else 1

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from importlib import import_module
 
-from .claims import HERE, Claim, groups, load, stored
+from .claims import HERE, Claim, days, groups, load, stored
 
 README = HERE.parent / "README.md"
 PAGE = HERE.parent / "docs" / "topics" / "claims.md"
@@ -32,16 +32,16 @@ def table(chosen: Sequence[Claim]) -> str:
 
 
 def machines() -> str:
-    """The machines of the stored figures, each with the latest date of a measurement on it."""
-    found: dict[str, str] = {}
+    """The machines of the stored figures, each with the days on which it measured them."""
+    found: dict[str, list[dict]] = {}
     for path in sorted((HERE / "results").glob("*.json")):
         kept = json.loads(path.read_text("utf-8"))
         for result in kept["results"].values():
             if "machine" in result:
                 m = result["machine"]
                 name = f"{m['processor']}, {m['cores']} cores, jax {m['versions']['jax']}"
-                found[name] = max(kept["date"], found.get(name, ""))
-    return "; ".join(f"{name}, {date}" for name, date in found.items())
+                found.setdefault(name, []).append(result)
+    return "; ".join(f"{name}, {days(results)}" for name, results in found.items())
 
 
 def headlines() -> str:

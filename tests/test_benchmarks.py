@@ -83,3 +83,9 @@ def test_a_figure_that_misses_its_bound_or_was_not_measured_is_shown_as_such(mon
     assert readme.figure(claim(unit="ms")) == "3 ms (**not met**)"
     assert readme.figure(claim(bound="<= 3")) == "3"
     assert readme.figure(claim(command="another")) == "not measured"
+
+
+def test_figures_of_several_days_name_the_first_and_the_last():
+    one, other = {"date": "2026-11-22"}, {"date": "2026-11-27"}
+    assert claims.days([one, one]) == "2026-11-22"
+    assert claims.days([other, one]) == "2026-11-22 to 2026-11-27"

@@ -33,7 +33,7 @@ LEVEL, NORMAL = 0.9, 1.6449  # of intervals, and the half-width of one in standa
 CLEARLY = 0.98  # of the error of another method, below which one is better
 SITES = 32  # sites that are tried
 RIVALS = "isotropic_speed", "radial_basis", "gaussian_process"
-AT_NODES = 50  # neighbours of radial basis functions at a node: there are many nodes, and they are shown
+AT_NODES = 50  # neighbours of radial basis functions at a node: enough for a picture of many nodes
 FEWEST_TO_INTERPOLATE = 5  # valid points of a map to fit
 
 

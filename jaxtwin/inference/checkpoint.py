@@ -23,9 +23,9 @@ FORMAT = "jaxtwin fit 7"
 class Checkpoint(eqx.Module):
     """State of a fit. `stage`: number of completed parts. `best`: the best point before, `white`: where the
     current part began, in double precision; `progress`: of the current part. `mesh_error`: of the placed
-    maps; `lost`, `level`: of the evidence. `followed`: the waves that windows
-    follow, `window_shape`: of these windows. `scales`: of the
-    fields, where they are inferred. `reason`: why the last part ended, and `damping`: of its last step."""
+    maps; `lost`, `level`: of the evidence. `followed`: the waves that windows follow, `window_shape`: of
+    these windows. `scales`: of the fields, where they are inferred. `reason`: why the last part ended, and
+    `damping`: of its last step."""
 
     stage: int
     best: Float[np.ndarray, " parameters"]
