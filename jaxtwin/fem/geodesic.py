@@ -28,7 +28,11 @@ def geodesic(
     local = len(mesh.points) + of_cells[:, :, None] * between + np.arange(between)
     local = np.concatenate([mesh.cells, local.reshape(len(mesh.cells), -1)], axis=1)
     a, b = np.triu_indices(local.shape[1], 1)
-    pairs = np.unique(np.sort(local[:, np.stack([a, b], 1)].reshape(-1, 2), axis=1), axis=0)
+    pairs = np.sort(local[:, np.stack([a, b], 1)].reshape(-1, 2), axis=1)
+    # one number for each pair: to sort rows takes ten times longer
+    numbers = np.sort(pairs[:, 0] * len(points) + pairs[:, 1])
+    numbers = numbers[np.diff(numbers, prepend=-1) > 0]
+    pairs = np.stack(np.divmod(numbers, len(points)), axis=1)
     # An entry of zero would not count as an edge.
     length = np.maximum(np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1), 1e-12)
     graph = sp.csr_array((length, pairs.T), shape=(len(points),) * 2)
