@@ -4,6 +4,7 @@ A sheet has a title, a footer and, for surfaces, one scale for all panels with a
 layout are inches, as only they keep text and pictures apart at any size of mesh.
 """
 
+import weakref
 from typing import NamedTuple
 
 import numpy as np
@@ -36,11 +37,10 @@ class Canvas(NamedTuple):
 
 def panels(mesh: Mesh, title: str, directions: str, beside: float = 0.0) -> Canvas:
     """A sheet with one panel per view, all at one scale; `beside` inches stay free on the right."""
-    surface = drawn.surface_of(mesh)
-    views = drawn.views_of(surface, directions)
+    rasters = _RASTERS(mesh, directions)
+    views, windows = [raster.view for raster in rasters], [raster.window for raster in rasters]
     single = len(views) == 1
     longest = _SINGLE if single else _PANEL
-    windows = drawn.windows_of(surface, views, 2 * round(longest * DPI))
     inches_per_mm = longest / (windows[0].pixel * max(windows[0].rows, windows[0].columns))
     wide, high = (side * windows[0].pixel * inches_per_mm for side in (windows[0].columns, windows[0].rows))
     header = 0.0 if single else _HEADER
@@ -59,10 +59,29 @@ def panels(mesh: Mesh, title: str, directions: str, beside: float = 0.0) -> Canv
         axes.append(panel)
         if not single:
             _header(place(figure, left, bottom + high, wide, header), wide, view)
-    rasters = [drawn.rasterise(surface, view, window) for view, window in zip(views, windows, strict=True)]
     _scale_bar(figure, inches_per_mm, wide)
     length = min(body - 0.3, 4.2)
     return Canvas(figure, axes, rasters, (2 * _LEFT + inner, _BELOW + (body - length) / 2, 0.2, length))
+
+
+class _LastRasters:
+    """What the pixels see of the last mesh, as long as that exists: its figures share it."""
+
+    def __init__(self):
+        self._mesh, self._directions, self._rasters = lambda: None, "", []
+
+    def __call__(self, mesh: Mesh, directions: str) -> list[drawn.Raster]:
+        if self._mesh() is not mesh or self._directions != directions:
+            surface = drawn.surface_of(mesh)
+            views = drawn.views_of(surface, directions)
+            longest = _SINGLE if len(views) == 1 else _PANEL
+            windows = drawn.windows_of(surface, views, 2 * round(longest * DPI))
+            self._rasters = [drawn.rasterise(surface, *each) for each in zip(views, windows, strict=True)]
+            self._mesh, self._directions = weakref.ref(mesh), directions
+        return self._rasters
+
+
+_RASTERS = _LastRasters()
 
 
 def plot(title: str, width: float, height: float, right: float = 0.2) -> tuple[Figure, Axes]:

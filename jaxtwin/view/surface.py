@@ -4,6 +4,8 @@ Every pixel keeps the triangle that is seen there and the barycentric coordinate
 shading, isochrones and hiding are array expressions over pixels and exact to the pixel.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +64,8 @@ class Window(NamedTuple):
         )
 
 
-class Raster(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Raster:
     """What each pixel sees. Row 0 is the bottom.
 
     - `triangle`: (rows, columns), -1 where nothing is.
@@ -76,6 +79,11 @@ class Raster(NamedTuple):
     triangle: Int[np.ndarray, "rows columns"]
     weights: Float[np.ndarray, "rows columns 3"]
     depth: Float[np.ndarray, "rows columns"]
+
+    @cached_property
+    def brightness(self) -> Float[np.ndarray, "rows columns"]:
+        """By which colours are multiplied: shaded, and darker behind a rim."""
+        return shade(self) * np.where(rims(self), _RIM, 1.0)
 
 
 def surface_of(mesh: Mesh) -> Surface:
@@ -271,7 +279,7 @@ def render(
     `colours` are shaded and rims darkened; `lines` is what dark lines cover of each pixel. Where nothing is,
     the picture is transparent.
     """
-    bright = colours * shade(raster)[..., None] * np.where(rims(raster), _RIM, 1.0)[..., None]
+    bright = colours * raster.brightness[..., None]
     if lines is not None:
         bright = bright * (1.0 - 0.85 * lines[..., None])
     seen = (raster.triangle >= 0).astype(float)[..., None]
