@@ -98,7 +98,7 @@ class SpeedSlope(eqx.Module):
         """The parameters in blocks of a few."""
         for name, parts in self.bases.items():
             for k, columns in enumerate(parts):
-                places = self.places["tissue"][name][k * COLUMNS : (k + 1) * COLUMNS]
+                places = self.places["tissue"][name][k * COLUMNS :][: columns.shape[1]]
                 yield Block(name, places, self.corners, self.of_corners[name], columns)
         if self.of_cells.shape[1]:
             own = np.arange(len(self.corners))[:, None]

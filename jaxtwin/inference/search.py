@@ -23,6 +23,7 @@ from .problem import Problem
 from .scales import inferred_prior, scaled_prior
 
 SOFT = 0.0, 1 / 3, 2 / 3  # sharpness of the scar border in the first rounds, relative to its own
+COARSE = 100  # modes of each field in these rounds: a soft border has no short waves
 EIKONAL_ITERATIONS = 10  # iterations of one round
 EIKONAL_ENOUGH = 0.3  # of the first decrement of a round: what is left is smaller than the next correction
 SCAR_ENOUGH = 0.01  # the same with a scar, which needs its soft rounds: later, log D alone explains it
@@ -173,6 +174,9 @@ def eikonal_round(state: State, settings: Settings) -> State:
         raise SolveError(now.failure)
     if now.failure:  # the gradient steps then begin where the fit began
         return replace(state, stage=settings.rounds)
+    simulated = problem.twin
+    if not sharp:
+        problem = problem.with_tissue_map(soft.coarse(COARSE))
     models = tuple(of_each(lambda one: eikonal_model(problem, white, one), state.placed))
     now = per_volume(problem, state.placed, white, now, models)
     settings.report(len(state.history), now)
@@ -183,7 +187,7 @@ def eikonal_round(state: State, settings: Settings) -> State:
     # estimating the discretisation error costs as much as the simulation; a soft scar border does not have
     # that of the sharp one
     estimated = sharp or not state.stage
-    waves = simulated_waves(problem.twin, problem.prior.at(white), now.activation) if estimated else ()
+    waves = simulated_waves(simulated, problem.prior.at(white), now.activation) if estimated else ()
     counted, placed = weighed(problem, state.placed, white, models, waves, now.linearised)
     enough = EIKONAL_ENOUGH if _softened(twin.tissue_map, 0) is twin.tissue_map else SCAR_ENOUGH
     found = _eikonal_fit(counted, placed, white, added, max(LOOSER * state.damping, LEAST), enough)

@@ -1,6 +1,7 @@
 """Tissue maps: from theta to diffusivity, scar and anisotropy."""
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -50,8 +51,8 @@ class AbstractTissueMap(eqx.Module):
         return {name: jnp.zeros(basis.shape[1], basis.dtype) for name, basis in self.bases.items()}
 
     def fields(self, theta: Coefficients) -> dict[str, Float[Array, " nodes"]]:
-        """The fields at the nodes, linear in theta."""
-        return {name: basis @ theta[name] for name, basis in self.bases.items()}
+        """The fields at the nodes, linear in theta; a `coarse` map uses the first parameters of each."""
+        return {name: basis @ theta[name][: basis.shape[1]] for name, basis in self.bases.items()}
 
     def diffusivity(self, theta: Coefficients) -> Float[Array, " nodes"]:
         """D along the fibres at the nodes, mm2/ms."""
@@ -72,6 +73,11 @@ class AbstractTissueMap(eqx.Module):
     def softened(self, share: float) -> "AbstractTissueMap":
         """The same map with a softer scar border: at `share` 0 so soft that the absence of scar has a
         derivative, at 1 unchanged."""
+        return self
+
+    def coarse(self, modes: int) -> "AbstractTissueMap":
+        """The same map without all but the level and the first `modes` of each field, which are the longest
+        waves: equal to the map itself at parameters that are zero in the others."""
         return self
 
 
@@ -183,6 +189,11 @@ class LogDiffusivity(AbstractTissueMap):
         if self.scar_basis is None:
             return self
         return eqx.tree_at(lambda c: c.hardness, self, jnp.asarray(share, self.basis.dtype))
+
+    def coarse(self, modes: int) -> "LogDiffusivity":
+        names = ("basis", "scar_basis", "ratio_basis", "angle_basis")
+        fields = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return replace(self, **{name: basis[:, : modes + 1] for name, basis in fields.items()})
 
     @property
     def scales(self) -> Variation | None:

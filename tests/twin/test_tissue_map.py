@@ -166,6 +166,20 @@ def test_depth_and_border_of_a_scar_are_its_own_once_the_border_is_sharp():
         np.testing.assert_array_equal(blurred.diffusivity(each), blurred.diffusivity(theta))
 
 
+def test_a_coarse_map_has_the_longest_waves_and_is_the_same_without_the_others():
+    mesh = jt.sheet(20.0, 20.0, 1.0)
+    whole = tissue_prior(mesh, reference=0.3, modes=60, scar=True)
+    coarse = whole.coarse(20)
+    assert {name: basis.shape[1] for name, basis in coarse.bases.items()} == {
+        "diffusivity": 21, "scar": 21, "depth": 1, "border": 1,
+    }  # fmt: skip
+    theta = {name: jnp.full(mean.shape, 0.3).at[21:].set(0.0) for name, mean in whole.mean().items()}
+    np.testing.assert_allclose(coarse.diffusivity(theta), whole.diffusivity(theta), rtol=1e-12)
+    short = {name: values.at[21:].set(1.0) for name, values in theta.items()}
+    np.testing.assert_array_equal(coarse.diffusivity(short), coarse.diffusivity(theta))
+    assert np.abs(whole.diffusivity(short) / whole.diffusivity(theta) - 1.0).max() > 0.1
+
+
 def test_other_scales_of_a_field_give_its_modes_the_weights_of_the_field_made_with_them():
     mesh = jt.sheet(20.0, 20.0, 1.0)
     given: dict[str, Any] = {"reference": 0.3, "modes": 60}
