@@ -16,7 +16,20 @@ from .anatomy import (
     write_mesh,
 )
 from .case import Case, Prepared, load_case, prepare
-from .cells import AbstractIonicModel, MitchellSchaeffer, ModifiedMitchellSchaeffer
+from .cells import (
+    AbstractDetailedModel,
+    AbstractIonicModel,
+    AlievPanfilov,
+    BuenoOrovio,
+    Courtemanche,
+    MitchellSchaeffer,
+    ModifiedMitchellSchaeffer,
+    TenTusscherPanfilov,
+    action_potentials,
+    pace,
+    restitution,
+    with_drugs,
+)
 from .fem import Space, matern_modes, partition
 from .inference import (
     AbstractEvidence,
@@ -76,17 +89,19 @@ from .twin import (
 )
 
 __all__ = [
-    "AbstractEvidence", "AbstractIonicModel", "AbstractRecorder", "ActivationTimes", "Arrival", "Beat",
-    "Case", "Checkpointed", "Discrepancy", "Fit", "ForwardMode", "Heart", "InputError", "Laplace",
-    "LogDiffusivity", "MappingData", "Mesh", "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "Prepared",
-    "Prior", "RungeKuttaChebyshev", "SilentWarning", "Solution", "SolveError", "Space", "Stimulus",
-    "StudentT", "Study", "Times", "Tissue", "Twin", "Voltage", "VoltageTrace", "assurance", "atrial_shell",
-    "beat", "burst", "cable", "case", "chamber", "cramer_rao", "decremental", "design_next",
-    "diffusion_tensor", "diffusivity_for", "discrepancy", "earliest_sources", "eikonal", "exchange",
-    "field", "fit", "identifiable", "in_regions", "in_sphere", "inference", "load_case", "mapping",
-    "matern_modes", "numerical_error", "partition", "per_region", "posterior", "predict", "prepare",
-    "project", "pulse", "read_csv", "read_heart", "read_mapping", "read_mesh", "read_study", "read_twin",
-    "refine", "remesh", "reorder", "repair", "s1s2", "sample", "sheet", "signals", "simulate",
-    "simulate_batch", "simulate_split", "slab", "spread", "train", "travelling_window", "twin", "uniform",
-    "verify", "view", "wave_speed", "write_csv", "write_mesh", "write_study", "write_twin",
+    "AbstractDetailedModel", "AbstractEvidence", "AbstractIonicModel", "AbstractRecorder",
+    "ActivationTimes", "AlievPanfilov", "Arrival", "Beat", "BuenoOrovio", "Case", "Checkpointed",
+    "Courtemanche", "Discrepancy", "Fit", "ForwardMode", "Heart", "InputError", "Laplace", "LogDiffusivity",
+    "MappingData", "Mesh", "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "Prepared", "Prior",
+    "RungeKuttaChebyshev", "SilentWarning", "Solution", "SolveError", "Space", "Stimulus", "StudentT",
+    "Study", "TenTusscherPanfilov", "Times", "Tissue", "Twin", "Voltage", "VoltageTrace",
+    "action_potentials", "assurance", "atrial_shell", "beat", "burst", "cable", "case", "chamber",
+    "cramer_rao", "decremental", "design_next", "diffusion_tensor", "diffusivity_for", "discrepancy",
+    "earliest_sources", "eikonal", "exchange", "field", "fit", "identifiable", "in_regions", "in_sphere",
+    "inference", "load_case", "mapping", "matern_modes", "numerical_error", "pace", "partition",
+    "per_region", "posterior", "predict", "prepare", "project", "pulse", "read_csv", "read_heart",
+    "read_mapping", "read_mesh", "read_study", "read_twin", "refine", "remesh", "reorder", "repair",
+    "restitution", "s1s2", "sample", "sheet", "signals", "simulate", "simulate_batch", "simulate_split",
+    "slab", "spread", "train", "travelling_window", "twin", "uniform", "verify", "view", "wave_speed",
+    "with_drugs", "write_csv", "write_mesh", "write_study", "write_twin",
 ]  # fmt: skip

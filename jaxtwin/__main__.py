@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ._cli.shown import errors_table, interval_lines, rounded, summary_lines
+from ._cli.shown import cells_table, errors_table, interval_lines, rounded, summary_lines
 from ._files import atomic_write
 from ._results import InputError, SolveError
 
@@ -110,6 +110,51 @@ def fit(case: CaseFile) -> None:
     better = ("combined_is_better",) if summary["combined_is_better"] else ()
     keys = "validated", *better, "noise_scale_ms", "speed_mm_per_ms", "ended", "seconds"
     print(*interval_lines(summary), *summary_lines(summary, target, keys), sep="\n")
+
+
+@app.command()
+def cell(
+    model: Annotated[str, typer.Argument(help="A cell model, such as ten_tusscher_panfilov.")],
+    variant: Annotated[str, typer.Option(help="One of its variants, such as endo.")] = "",
+    interval: Annotated[float, typer.Option(help="Cycle length, ms.")] = 1000.0,
+    beats: Annotated[int, typer.Option(help="How many beats; the last ones are measured.", min=1)] = 100,
+    scale: Annotated[
+        list[str] | None, typer.Option(help="g_Kr=0.5 halves a parameter; may be given again.")
+    ] = None,
+    drug: Annotated[
+        list[str] | None, typer.Option(help="dofetilide=2 is 2 nM free in plasma; may be given again.")
+    ] = None,
+    premature: Annotated[
+        bool, typer.Option("--restitution", help="A premature beat at many coupling intervals too.")
+    ] = False,
+    step: Annotated[float, typer.Option(help="Time step of the upstroke, ms.")] = 0.02,
+    folder: Annotated[Path | None, typer.Option(help="Write trace, figures and summary here.")] = None,
+) -> None:
+    """Pace a single cell to a steady beat and measure its action potential, with drugs or changed channels
+    beside the cell as it is."""
+    from ._cli.cell import MARK, changed, model_of, run_cell
+    from ._cli.folder import run_folder
+
+    configure("float64")
+    plain = model_of(model, variant)
+    cells, warnings = {"control": plain}, []
+    if scale or drug:
+        cells["changed"], warnings = changed(plain, scale or [], drug or [])
+    if not (interval > 0.0 and step > 0.0):
+        raise InputError(
+            f"a cycle of {interval:g} ms and steps of {step:g} ms", "both above 0", "Correct the options"
+        )
+    asked = interval, beats, step, premature
+    if folder is None:
+        summary = run_cell(cells, *asked, None, warnings)
+    else:
+        with run_folder(folder, MARK) as place:
+            summary = run_cell(cells, *asked, place, warnings)
+    Console(highlight=False).print(cells_table(summary))
+    for warning in warnings:
+        say(warning)
+    where = f"Results in {folder}. " if folder is not None else ""
+    print(f"{where}{summary['notice']}")
 
 
 @app.command("import")

@@ -1,6 +1,7 @@
 """What a user is told when something cannot be done: what was got, what was wanted, what to do."""
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +15,14 @@ class InputError(ValueError):
     def __init__(self, got: str, wanted: str, do: str):
         self.got, self.wanted, self.do = got, wanted, do
         super().__init__(f"Got {got}. Wanted {wanted}. {do}.")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What was wanted in the place of an unknown name: the most similar one first, then all."""
+    every = list(known)
+    close = difflib.get_close_matches(name.lower(), [each.lower() for each in every], 1, 0.5)
+    alike = [each for each in every if each.lower() in close][:1]
+    return "".join(f"perhaps {each}; " for each in alike) + f"one of {', '.join(every)}"
 
 
 @contextmanager

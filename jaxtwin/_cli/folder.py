@@ -24,12 +24,13 @@ PACKAGES = ("jaxtwin", "jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "n
 
 
 @contextmanager
-def run_folder(target: Path) -> Iterator[Path]:
+def run_folder(target: Path, mark: str = "resolved.toml") -> Iterator[Path]:
     """An empty folder that takes the place of `target` when the block ends without an error.
 
-    Raises `InputError` if `target` is there and is not the folder of an earlier run, or cannot be made.
+    Raises `InputError` if `target` is there and is not the folder of an earlier run, by which the file `mark`
+    is known, or cannot be made.
     """
-    if target.exists() and not (target / "resolved.toml").is_file():
+    if target.exists() and not (target / mark).is_file():
         raise InputError(
             f"the output folder {target}, which exists and holds something else",
             "a new name, or the folder of an earlier run", "Choose another folder",

@@ -20,6 +20,17 @@ def errors_table(summary: dict[str, Any]) -> Table:
     return table
 
 
+def cells_table(summary: dict[str, Any]) -> Table:
+    """The action potentials of single cells."""
+    cells = summary["cells"]
+    table = Table(f"beat {summary['beats']} at {summary['interval_ms']:g} ms", *cells, title_justify="left")
+    for key in next(iter(cells.values())):
+        name, _, unit = key.partition("_")
+        unit = unit.replace("_per_", "/")
+        table.add_row(f"{name}, {unit}", *(f"{one[key]:.2f}" for one in cells.values()))
+    return table
+
+
 def _error(score: dict[str, Any]) -> str:
     missed = f" ({score['not_reached']} not reached)" if score["not_reached"] else ""
     return f"{score['rmse_ms']:.2f}{missed}" if "rmse_ms" in score else "none reached"

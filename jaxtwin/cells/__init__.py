@@ -3,9 +3,17 @@
 import re
 from collections.abc import Callable
 
+from .action_potential import ActionPotential, Restitution, action_potentials, restitution
+from .aliev_panfilov import AlievPanfilov
+from .bueno_orovio import BuenoOrovio
+from .courtemanche import Courtemanche
+from .detailed import AbstractDetailedModel
+from .drug import DRUGS, Drug, with_drugs
 from .mitchell_schaeffer import MitchellSchaeffer
-from .model import AbstractIonicModel, known, parameter_names
+from .model import AbstractIonicModel, known, parameter_names, variants
 from .modified_mitchell_schaeffer import ModifiedMitchellSchaeffer
+from .pacing import Paced, pace
+from .ten_tusscher_panfilov import TenTusscherPanfilov
 from .two_variable import AbstractTwoVariableModel
 
 MODELS: dict[str, Callable[..., AbstractIonicModel]] = {
@@ -13,9 +21,15 @@ MODELS: dict[str, Callable[..., AbstractIonicModel]] = {
     for name, kind in tuple(globals().items())
     if isinstance(kind, type) and issubclass(kind, AbstractIonicModel) and not name.startswith("Abstract")
 }
-"""The cell models that a case can name: all that are imported above."""
+"""All cell models that are imported above."""
+
+CONDUCTING = {name: kind for name, kind in MODELS.items() if kind().closed_form_speed(1.0) is not None}
+"""Those that a case can name: from a speed of conduction it finds the conductivity in closed form."""
 
 __all__ = [
-    "MODELS", "AbstractIonicModel", "AbstractTwoVariableModel", "MitchellSchaeffer",
-    "ModifiedMitchellSchaeffer", "known", "parameter_names",
+    "CONDUCTING", "DRUGS", "MODELS", "AbstractDetailedModel", "AbstractIonicModel",
+    "AbstractTwoVariableModel",
+    "ActionPotential", "AlievPanfilov", "BuenoOrovio", "Courtemanche", "Drug", "MitchellSchaeffer",
+    "ModifiedMitchellSchaeffer", "Paced", "Restitution", "TenTusscherPanfilov", "action_potentials",
+    "known", "pace", "parameter_names", "restitution", "variants", "with_drugs",
 ]  # fmt: skip

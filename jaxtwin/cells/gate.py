@@ -37,7 +37,7 @@ def relax_gate(
     h: Float[Array, "..."],
     before: Float[Array, "..."],
     after: Float[Array, "..."],
-    dt: float,
+    dt: Parameter,
     *,
     threshold: Parameter,
     tau_open: Parameter,

@@ -2,7 +2,8 @@
 
 import dataclasses
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -10,6 +11,7 @@ import jax.core
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from .._results import InputError, nearest
 from .._types import Parameter
 
 
@@ -19,6 +21,8 @@ class AbstractIonicModel(eqx.Module):
     - `threshold`, `recovery`: u at which a cell counts as activated, and as repolarised.
     - `bounds`: range of u outside which a solution counts as diverged.
     - `strength`: du/dt, 1/ms times the unit of u, of a stimulus of 2 ms that safely excites tissue at rest.
+    - `stimulated`: the state that carries the charge of a stimulus into a single cell, and its change per
+      unit of u; None where the paper has none.
 
     Parameters of a cell are its fields. One that may have a value for each node is declared
     `name: Parameter = nodal(default=...)`; an array in any other field is a table that all nodes share.
@@ -28,6 +32,7 @@ class AbstractIonicModel(eqx.Module):
     recovery: eqx.AbstractClassVar[float]
     bounds: eqx.AbstractClassVar[tuple[float, float]]
     strength: eqx.AbstractClassVar[float]
+    stimulated: ClassVar[tuple[str, float] | None] = None
 
     @abstractmethod
     def resting(self) -> tuple[Parameter, PyTree]:
@@ -39,7 +44,7 @@ class AbstractIonicModel(eqx.Module):
 
     @abstractmethod
     def relax(
-        self, gates: PyTree, before: Float[Array, " nodes"], after: Float[Array, " nodes"], dt: float
+        self, gates: PyTree, before: Float[Array, " nodes"], after: Float[Array, " nodes"], dt: Parameter
     ) -> PyTree:
         """The gates after dt ms in which u runs linearly from `before` to `after`; of second order in dt."""
 
@@ -55,6 +60,19 @@ class AbstractIonicModel(eqx.Module):
     def millivolts(self, u: Float[Array, "..."]) -> Float[Array, "..."]:
         """Membrane voltage in mV."""
 
+    def scaled(self, **factors: Parameter) -> "AbstractIonicModel":
+        """The model with some parameters multiplied, such as `scaled(g_Kr=0.5)`; numbers or fields over the
+        nodes. Raises `InputError` for a name that the model does not have."""
+        names = parameter_names(self)
+        for name in factors:
+            if name not in names:
+                raise InputError(
+                    f"'{name}' as a parameter of {type(self).__name__}",
+                    nearest(name, names),
+                    "Correct the name",
+                )
+        return dataclasses.replace(self, **{n: factor * getattr(self, n) for n, factor in factors.items()})
+
 
 def parameter_names(ionic: AbstractIonicModel) -> tuple[str, ...]:
     """The fields of a cell model that are numbers or arrays: what one may fit, sweep or batch."""
@@ -64,6 +82,11 @@ def parameter_names(ionic: AbstractIonicModel) -> tuple[str, ...]:
         if not field.metadata.get("static", False)
         and isinstance(getattr(ionic, field.name), float | int | jax.Array | np.ndarray)
     )
+
+
+def variants(kind: Callable[..., AbstractIonicModel]) -> dict[str, Callable[[], AbstractIonicModel]]:
+    """The variants of a cell model, by name: its class methods that need no argument."""
+    return {name: getattr(kind, name) for name, own in vars(kind).items() if isinstance(own, classmethod)}
 
 
 def known(value: Any) -> np.ndarray | None:

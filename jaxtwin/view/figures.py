@@ -345,6 +345,21 @@ def trace(
     return figure
 
 
+def restitution_curve(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, title: str = "Restitution of the action potential"
+) -> Figure:
+    """Action potential duration (ms) of a premature beat against the diastolic interval (ms) before it, a
+    curve for each name."""
+    figure, axes = plot(title, 5.6, 4.2)
+    colours = mpl.colormaps["viridis"](np.linspace(0.0, 0.85, len(curves)))
+    for (name, (diastolic, apd)), colour in zip(curves.items(), colours, strict=True):
+        axes.plot(diastolic, apd, "o-", color=colour, lw=1.5, ms=3.5, label=name)
+    style_curves(axes, "diastolic interval (ms)", "APD90 of the premature beat (ms)")
+    if len(curves) > 1:
+        axes.legend(fontsize=9, framealpha=0.9)
+    return figure
+
+
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Writes a PNG of 150 dots per inch atomically."""
     with atomic_write(path) as stream:
