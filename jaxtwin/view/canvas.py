@@ -68,6 +68,9 @@ class _LastRasters:
     """What the pixels see of the last mesh, as long as that exists: its figures share it."""
 
     def __init__(self):
+        self._forget()
+
+    def _forget(self, *_) -> None:
         self._mesh, self._directions, self._rasters = lambda: None, "", []
 
     def __call__(self, mesh: Mesh, directions: str) -> list[drawn.Raster]:
@@ -77,7 +80,7 @@ class _LastRasters:
             longest = _SINGLE if len(views) == 1 else _PANEL
             windows = drawn.windows_of(surface, views, 2 * round(longest * DPI))
             self._rasters = [drawn.rasterise(surface, *each) for each in zip(views, windows, strict=True)]
-            self._mesh, self._directions = weakref.ref(mesh), directions
+            self._mesh, self._directions = weakref.ref(mesh, self._forget), directions
         return self._rasters
 
 
