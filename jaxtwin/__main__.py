@@ -151,7 +151,7 @@ def cell(
         with run_folder(folder, MARK) as place:
             summary = run_cell(cells, *asked, place, warnings)
     Console(highlight=False).print(cells_table(summary))
-    for warning in warnings:
+    for warning in summary["warnings"]:
         say(warning)
     where = f"Results in {folder}. " if folder is not None else ""
     print(f"{where}{summary['notice']}")

@@ -48,12 +48,14 @@ def numbers(given: Sequence[str], option: str, example: str) -> dict[str, float]
     found = {}
     for text in given:
         name, _, value = text.partition("=")
+        wanted = f"a name, =, and a number of 0 or more, such as {option} {example}"
         try:
-            found[name.strip()] = float(value)
+            number = float(value)
         except ValueError as error:
-            raise InputError(
-                f"{option} {text}", f"a name, =, and a number, such as {option} {example}", "Correct it"
-            ) from error
+            raise InputError(f"{option} {text}", wanted, "Correct it") from error
+        if not 0.0 <= number < np.inf:
+            raise InputError(f"{option} {text}", wanted, "Correct it")
+        found[name.strip()] = number
     return found
 
 
@@ -111,14 +113,21 @@ def run_cell(
     """Paces each of the models, compares them, and writes summary, traces and figures into a folder."""
     begin = time.perf_counter()
     each = {name: Beating(model, interval_ms, beats, step_ms) for name, model in names.items()}
+    warnings = warnings + [
+        f"{name}: no action potential in the last beat. Check the parameters, or lengthen "
+        "--interval so that the cell recovers."
+        for name, one in each.items()
+        if not np.isfinite(one.summary()["apd90_ms"])
+    ]
     curves: dict[str, Restitution] = {}
     if premature:
         couplings = np.unique(np.round(FRACTIONS * interval_ms, 1))
         couplings = couplings[couplings > 25.0]
         for name, model in names.items():
             curves[name] = restitution(
-                model, couplings, interval_ms=interval_ms, beats=beats, step_ms=step_ms
-            )
+                model, couplings, interval_ms=interval_ms, beats=1, state=each[name].paced.state,
+                step_ms=step_ms,
+            )  # fmt: skip
     summary: dict[str, Any] = {
         "model": type(next(iter(names.values()))).__name__, "interval_ms": interval_ms, "beats": beats,
         "step_ms": step_ms, "cells": {name: one.summary() for name, one in each.items()},

@@ -28,8 +28,7 @@ CONDUCTING = {name: kind for name, kind in MODELS.items() if kind().closed_form_
 
 __all__ = [
     "CONDUCTING", "DRUGS", "MODELS", "AbstractDetailedModel", "AbstractIonicModel",
-    "AbstractTwoVariableModel",
-    "ActionPotential", "AlievPanfilov", "BuenoOrovio", "Courtemanche", "Drug", "MitchellSchaeffer",
-    "ModifiedMitchellSchaeffer", "Paced", "Restitution", "TenTusscherPanfilov", "action_potentials",
-    "known", "pace", "parameter_names", "restitution", "variants", "with_drugs",
+    "AbstractTwoVariableModel", "ActionPotential", "AlievPanfilov", "BuenoOrovio", "Courtemanche", "Drug",
+    "MitchellSchaeffer", "ModifiedMitchellSchaeffer", "Paced", "Restitution", "TenTusscherPanfilov",
+    "action_potentials", "known", "pace", "parameter_names", "restitution", "variants", "with_drugs",
 ]  # fmt: skip

@@ -7,13 +7,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .model import AbstractIonicModel
-from .pacing import Paced, Pulse, one_beat, pace
+from .pacing import Cell, Paced, Pulse, one_beat, pace
 
 FULL = 0.5  # of the way up of a full action potential, below which a beat is no response
 
 
 class ActionPotential(eqx.Module):
-    """An action potential in numbers; arrays over the beats. NaN where a beat has none.
+    """An action potential in numbers; arrays over the beats. Durations are NaN where u stays below the
+    threshold of the model or does not come back.
 
     - `rest`: u before the stimulus. `peak`: the largest u. Both in the unit of the model.
     - `upstroke`: the largest du/dt, the stimulus included.
@@ -41,7 +42,8 @@ def _numbers(paced: Paced, k: int):
     highest = jnp.argmax(jnp.where(own, u, -jnp.inf))
     _, peak = _top(t, u, highest)
     levels = [peak - share * (peak - paced.before[k]) for share in (0.5, 0.9)]
-    apd = [_fall(t, u, own & (t > t[highest]), level) - begin for level in levels]
+    excited = own & (t > t[highest]) & (peak > paced.threshold)
+    apd = [_fall(t, u, excited, level) - begin for level in levels]
     return peak, upstroke, *apd
 
 
@@ -88,30 +90,36 @@ def restitution(
     interval_ms: float = 1000.0,
     beats: int = 100,
     after_ms: float = 1000.0,
+    state: Cell | None = None,
     **stimulus,
 ) -> Restitution:
     """S1-S2 restitution of a single cell: `beats` of S1 at `interval_ms`, then S2 at each coupling interval.
 
-    All premature beats run at once. `after_ms`: recorded after S2. `stimulus`: `strength`, `duration_ms` and
-    `step_ms`, see `pace`. Raises `InputError` for coupling intervals of 20 ms or less.
+    All premature beats run at once. `after_ms`: recorded after S2. `state`: u and the other states from which
+    S1 begins, at rest if omitted; with that of a paced cell one beat is enough. `stimulus`: `strength`,
+    `duration_ms` and `step_ms`, see `pace`. Raises `InputError` for coupling intervals of 20 ms or less.
     """
     pulse = Pulse.of(model, **stimulus)
-    prepaced = pace(model, (interval_ms,), prepacing=max(beats - 2, 0), **stimulus)
-    last = pace(model, (interval_ms,), state=prepaced.state, **stimulus)
+    if beats > 1:
+        state = pace(model, (interval_ms,), prepacing=beats - 2, state=state, **stimulus).state
+    begin = model.resting() if state is None else state
+    model, begin = jax.tree.map(lambda x: jnp.asarray(x, float), (model, begin))
+    last = pace(model, (interval_ms,), state=begin, **stimulus)
     s1 = action_potentials(last)
     coupling = np.asarray(coupling_ms, np.float64)
     steps = max(pulse.steps(float(c)) for c in coupling)
     level = s1.peak[0] - 0.9 * (s1.peak[0] - s1.rest[0])
 
     def premature(interval):
-        state, _ = one_beat(model, prepaced.state, interval, pulse, steps)
+        state, _ = one_beat(model, begin, interval, pulse, steps)
         _, (t, u, rate) = one_beat(model, state, jnp.asarray(after_ms, float), pulse, pulse.steps(after_ms))
-        begin, _ = _top(t, rate, jnp.argmax(rate))
+        steepest, _ = _top(t, rate, jnp.argmax(rate))
         highest = jnp.argmax(u)
         high_enough = u[highest] - s1.rest[0] > FULL * (s1.peak[0] - s1.rest[0])
-        apd = _fall(t, u, t > t[highest], level) - begin
+        apd = _fall(t, u, t > t[highest], level) - steepest
         return jnp.where(high_enough & (state[0] < level), apd, jnp.nan)
 
     found = jax.vmap(premature)(jnp.asarray(coupling))
-    (begin, _), apd = _top(last.times_ms, last.rate, jnp.argmax(last.rate)), s1.apd90_ms[0]
-    return Restitution(jnp.asarray(coupling), jnp.asarray(coupling) - begin - apd, found, apd)
+    steepest, _ = _top(last.times_ms, last.rate, jnp.argmax(last.rate))
+    coupling, apd = jnp.asarray(coupling), s1.apd90_ms[0]
+    return Restitution(coupling, coupling - steepest - apd, found, apd)

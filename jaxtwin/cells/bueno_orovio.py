@@ -14,8 +14,9 @@ class BuenoOrovio(AbstractIonicModel):
     """Human ventricular cell of four states; epicardial by default, `endo()`, `mid()` and `tnnp()` beside it.
 
     Times in ms, u and its thresholds without unit; V = 85.7 u - 84 in mV. The gates v, w and s switch between
-    their times in the moment u passes a threshold, within a step too. Bueno-Orovio, Cherry, Fenton 2008, doi
-    10.1016/j.jtbi.2008.03.029.
+    their times in the moment u passes a threshold, within a step too. The outward current jumps where u
+    passes `theta_w`, as published; derivatives do not contain that jump. Bueno-Orovio, Cherry, Fenton 2008,
+    doi 10.1016/j.jtbi.2008.03.029.
     """
 
     u_u: Parameter = nodal(default=1.55)

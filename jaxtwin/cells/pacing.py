@@ -22,7 +22,8 @@ class Paced(eqx.Module):
     - `times_ms`: (samples,), from the stimulus of the first of them. `u`: (samples,), in the unit of the
       model, and `rate`: (samples,), du/dt per ms at the same times, the stimulus included.
     - `beat`: (samples,), the beat of each sample. `before`: (beats,), u before the stimulus of each.
-    - `state`: u and all other states at the end, from which pacing may go on.
+    - `state`: u and all other states at the end, from which pacing may go on. `threshold`: u above which the
+      model counts as activated.
     """
 
     times_ms: Float[Array, " samples"]
@@ -31,6 +32,7 @@ class Paced(eqx.Module):
     beat: Float[Array, " samples"]
     before: Float[Array, " beats"]
     state: Cell
+    threshold: float = eqx.field(static=True)
 
 
 class Pulse(eqx.Module):
@@ -94,7 +96,9 @@ def pace(
     """
     pulse = Pulse.of(model, strength, duration_ms, step_ms)
     steps = [pulse.steps(interval) for interval in intervals_ms]
-    start = jax.tree.map(lambda x: jnp.asarray(x, float), model.resting() if state is None else state)
+    start = model.resting() if state is None else state
+    # numbers would be constants of the program: another block of a channel would compile it anew
+    model, start = jax.tree.map(lambda x: jnp.asarray(x, float), (model, start))
     each = [jnp.asarray(interval, float) for interval in intervals_ms]
     start = _prepaced(model, start, prepacing, each[0], pulse, steps[0])
     rows, elapsed = [], 0.0
@@ -104,7 +108,7 @@ def pace(
         rows.append((elapsed + at, u, rate, jnp.full_like(at, k), before[None]))
         elapsed = elapsed + interval
     times, u, rate, beat, before = (jnp.concatenate(parts) for parts in zip(*rows, strict=True))
-    return Paced(times, u, rate, beat, before, start)
+    return Paced(times, u, rate, beat, before, start, model.threshold)
 
 
 @eqx.filter_jit

@@ -174,7 +174,7 @@ def eikonal_round(state: State, settings: Settings) -> State:
         raise SolveError(now.failure)
     if now.failure:  # the gradient steps then begin where the fit began
         return replace(state, stage=settings.rounds)
-    simulated = problem.twin
+    simulated = problem.twin  # of all modes: a coarse one would be compiled anew
     if not sharp:
         problem = problem.with_tissue_map(soft.coarse(COARSE))
     models = tuple(of_each(lambda one: eikonal_model(problem, white, one), state.placed))
