@@ -1,18 +1,15 @@
 """Figures drawn with matplotlib only, and files for ParaView."""
 
-from .figures import (
+from .canvas import save_figure
+from .curves import convergence, fit_summary, restitution_curve, trace
+from .maps import (
     activation_map,
     conductivity_map,
-    convergence,
-    fit_summary,
     information_map,
     quality_map,
     residual_map,
-    restitution_curve,
-    save_figure,
     scar_map,
     speed_map,
-    trace,
 )
 from .vtkhdf import Result, read_vtkhdf, write_vtkhdf
 

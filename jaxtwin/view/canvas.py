@@ -5,6 +5,7 @@ layout are inches, as only they keep text and pictures apart at any size of mesh
 """
 
 import weakref
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from .._files import atomic_write
+from .._results import InputError
 from ..anatomy import Mesh
 from . import surface as drawn
 
@@ -155,6 +158,22 @@ def style_curves(axes: Axes, x: str, y: str, grid: bool = True) -> None:
     axes.set_axisbelow(True)
     if grid:
         axes.grid(color="#e5e5e5", lw=0.7)
+
+
+def finite_range(values: np.ndarray) -> tuple[float, float]:
+    """The least and the largest finite value; raises `InputError` if there is none."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        raise InputError(
+            "nothing but NaN to draw", "at least one finite value", "Check the step that made the values"
+        )
+    return float(finite.min()), float(finite.max())
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Writes a PNG of 150 dots per inch atomically."""
+    with atomic_write(path) as stream:
+        figure.savefig(stream, format="png", dpi=DPI)
 
 
 def _sheet(title: str, width: float, height: float) -> Figure:
