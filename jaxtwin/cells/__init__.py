@@ -24,7 +24,8 @@ MODELS: dict[str, Callable[..., AbstractIonicModel]] = {
 """All cell models that are imported above."""
 
 CONDUCTING = {name: kind for name, kind in MODELS.items() if kind().closed_form_speed(1.0) is not None}
-"""Those that a case can name: from a speed of conduction it finds the conductivity in closed form."""
+"""Those that a case can name. The others have a speed only by cables, minutes of compiling for a detailed
+cell, and stimulus and step of a case are made for u from 0 to 1."""
 
 __all__ = [
     "CONDUCTING", "DRUGS", "MODELS", "AbstractDetailedModel", "AbstractIonicModel",

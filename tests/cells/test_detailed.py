@@ -8,19 +8,21 @@ import pytest
 import jaxtwin as jt
 from jaxtwin._results import InputError
 from jaxtwin.cells import DRUGS, Drug, action_potentials, pace, with_drugs
+from jaxtwin.signals import plane_wave_speed
 
-# Myokit 1.39.2 with Sundials 6.4.1, tolerances 1e-8, of the files in github.com/Chaste/cellml@8c9c042 (ten
-# Tusscher, Panfilov) and of its Courtemanche: beat 100 at 1 Hz; rest and peak in mV, APD50 and APD90 in ms
+# Myokit 1.39.2 with Sundials 6.4.1, tolerances 1e-8, of the files in github.com/Chaste/cellml@8c9c042: beat
+# 100 at 1 Hz; rest and peak in the unit of u (mV, none for the minimal cell), APD50 and APD90 in ms
 BEAT_100 = {
     "epi": (jt.TenTusscherPanfilov(), 52.0, 1.0, (-85.469, 37.962, 275.22, 303.02)),
     "atrium": (jt.Courtemanche(), 20.0, 2.0, (-81.149, 23.331, 164.95, 291.66)),
+    "minimal": (jt.BuenoOrovio(), 0.5, 1.0, (0.0, 1.464, 221.0, 268.7)),
 }
 
 
 @pytest.mark.parametrize("name", BEAT_100)
 def test_the_hundredth_beat_is_that_of_the_published_file(name):
     model, strength, duration, wanted = BEAT_100[name]
-    # twice the step of the command line, which changes no figure by more than a fifth of the bounds
+    # twice the step of the command line, which changes durations by less than 0.1 ms
     paced = pace(model, (1000.0,), prepacing=99, strength=strength, duration_ms=duration, step_ms=0.04)
     found = action_potentials(paced)
     numbers = [float(each[0]) for each in (found.rest, found.peak, found.apd50_ms, found.apd90_ms)]
@@ -39,13 +41,25 @@ def test_a_beat_converges_with_the_second_power_of_the_step():
 
 def test_the_derivative_of_apd_by_a_conductance_is_that_of_differences():
     def apd(factor):
-        model = jt.TenTusscherPanfilov().scaled(g_Kr=factor)
+        model = jt.Courtemanche().scaled(g_Kr=factor)
         return action_potentials(pace(model, (400.0,), step_ms=0.05)).apd90_ms[0]
 
     one = jnp.asarray(1.0)
     _, slope = jax.jvp(apd, (one,), (one,))
     by_hand = (apd(one + 1e-4) - apd(one - 1e-4)) / 2e-4
     assert float(slope) == pytest.approx(float(by_hand), rel=1e-5)
+
+
+def test_the_front_of_aliev_and_panfilov_has_the_speed_of_its_cubic():
+    cell = jt.AlievPanfilov()
+    closed = float(cell.closed_form_speed(jnp.asarray(0.1)))
+    assert plane_wave_speed(cell, 0.1) == pytest.approx(closed, rel=0.01)
+
+
+def test_a_cell_below_its_threshold_has_no_duration():
+    found = action_potentials(pace(jt.BuenoOrovio(), (300.0,), strength=0.05, step_ms=0.1))
+    assert np.isnan(found.apd90_ms[0])
+    assert float(found.peak[0]) < 0.3
 
 
 def test_drugs_leave_what_their_hill_curves_say_and_act_together():

@@ -1,11 +1,15 @@
 """The rasteriser against shapes whose pictures are known."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from view_shapes import cube, plane, sphere
 
 from jaxtwin._results import InputError
 from jaxtwin.anatomy import Mesh
+from jaxtwin.view import canvas
 from jaxtwin.view import surface as drawn
 
 
@@ -171,3 +175,14 @@ def test_refusals():
         drawn.surface_of(Mesh([[0.0], [1.0]], [[0, 1]]))
     with pytest.raises(InputError, match="'principal' or 'patient'"):
         drawn.views_of(drawn.surface_of(plane()), "above")
+
+
+def test_figures_of_one_mesh_share_what_their_pixels_see_until_it_is_gone():
+    mesh = plane()
+    first, second = (canvas.panels(mesh, title, "principal").rasters for title in ("one", "two"))
+    assert first[0] is second[0]
+    assert canvas.panels(plane(), "other", "principal").rasters[0] is not first[0]
+    seen = weakref.ref(canvas.panels(mesh, "one", "principal").rasters[0])
+    del mesh, first, second
+    gc.collect()
+    assert seen() is None
