@@ -2,62 +2,26 @@
 
 import hashlib
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from jax.errors import JaxRuntimeError
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ._cli.shown import cells_table, errors_table, interval_lines, rounded, summary_lines
+from ._cli.terminal import bar, configure, console, of_beats, of_iterations, say
 from ._files import atomic_write
 from ._results import InputError, SolveError
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 CaseFile = Annotated[Path, typer.Argument(help="The case: a TOML file or the folder that holds case.toml.")]
-
-
-def say(text: str) -> None:
-    """A note for the user."""
-    console.print(f"  {text}", markup=False)
-
-
-@contextmanager
-def bar(name: str, state: str) -> Iterator[Callable[[float, float, str], None]]:
-    """A progress bar with what is known, the time gone and the time left: update(done, all, state).
-
-    It vanishes where the block ends with an error, so that the message stands alone.
-    """
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console,
-    ) as progress:  # fmt: skip
-        task = progress.add_task(name, total=None, state=state)
-        try:
-            yield lambda done, total, now: progress.update(task, completed=done, total=total, state=now)
-        except BaseException:
-            progress.live.transient = True
-            raise
-
-
-def configure(precision: str) -> None:
-    """Sets JAX's precision and its cache of compiled programs, before anything is computed."""
-    import jax
-
-    jax.config.update("jax_enable_x64", precision == "float64")
-    cache = Path(os.environ.get("JAXTWIN_CACHE", Path.home() / ".cache" / "jaxtwin"))
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @app.command()
@@ -81,7 +45,7 @@ def simulate(case: CaseFile) -> None:
     configure(loaded.output.precision)
     target = loaded.path(loaded.output.folder)
     with run_folder(target) as folder, bar("simulate", "preparing") as update:
-        summary = run_simulate(loaded, folder, say, _of_beats(update, len(loaded.beats)))
+        summary = run_simulate(loaded, folder, say, of_beats(update, len(loaded.beats)))
     keys = "nodes", "activated_nodes", "last_activation_ms", "seconds"
     print(*summary_lines(summary, target, keys), sep="\n")
 
@@ -104,7 +68,7 @@ def fit(case: CaseFile) -> None:
     key = hashlib.sha256(write_case(loaded).encode()).hexdigest()[:12]
     checkpoint = target.with_name(f".{target.name}.{key}.checkpoint.h5")
     with run_folder(target) as folder, bar("fit", "preparing") as update:
-        summary = run_fit(loaded, folder, checkpoint, say, _of_iterations(update))
+        summary = run_fit(loaded, folder, checkpoint, say, of_iterations(update))
     checkpoint.unlink(missing_ok=True)
     Console(highlight=False).print(errors_table(summary))
     better = ("combined_is_better",) if summary["combined_is_better"] else ()
@@ -287,7 +251,7 @@ def demo(
 
     configure("float32")
     with run_folder(folder) as made, bar("fit", "simulating the truth") as update:
-        summary = run_demo(made, say, _of_iterations(update), edge=edge, iterations=iterations)
+        summary = run_demo(made, say, of_iterations(update), edge=edge, iterations=iterations)
     table = Table("", "truth", "estimate", title="Truth against estimate", title_justify="left")
     speed, area, unseen = (
         summary[k] for k in ("healthy_speed_mm_per_ms", "scar_area_mm2", "unseen_site_rmse_ms")
@@ -392,22 +356,6 @@ def _refuse_folders_and_twins(files: list[Path]) -> None:
             raise InputError(f"{path}, which is a folder", "the name of a file", "Choose another name")
     if len({path.resolve() for path in files}) < len(files):
         raise InputError(f"{files[0]} for both files", "two names", "Choose another name for one of them")
-
-
-def _of_iterations(update: Callable[[float, float, str], None]):
-    def report(iteration: int, iterations: int, now) -> None:
-        state = f"{iteration}/{iterations}  loss {now.loss:.1f}  RMSE {now.rmse_ms:.2f} ms"
-        update(iteration, iterations, state)
-
-    return report
-
-
-def _of_beats(update: Callable[[float, float, str], None], beats: int):
-    def report(now: float, end: float, beat: int) -> None:
-        state = f"{now:.0f} of {end:.0f} ms" + (f", beat {beat} of {beats}" if beats > 1 else "")
-        update(now, end, state)
-
-    return report
 
 
 def _complain(word: str, error: Exception) -> None:

@@ -143,7 +143,7 @@ def test_voltages_are_asked_for_where_a_fit_is_to_use_them(jaxtwin, folder):
 def test_a_fit_that_was_interrupted_goes_on(jaxtwin, folder, fitted, monkeypatch):
     """To the result of one that was not; nothing is left beside it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jaxtwin_main, "_of_iterations", lambda update: interrupt)
+        patch.setattr(jaxtwin_main, "of_iterations", lambda update: interrupt)
         assert jaxtwin("fit", folder / "case.toml").code == 130
     (state,) = folder.glob(".*")
     assert state.name.startswith(".result.")
