@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxtwin.case import LISTED, TABLES, BeatCase, parameter_keys
-from jaxtwin.cells import CONDUCTING
+from jaxtwin.cells import OF_CASES
 
 PAGE = Path(__file__).parent / "reference" / "case.md"
 HEAD = """\
@@ -92,7 +92,7 @@ def rows(kind: type) -> list[str]:
 
 def parameters(model: str) -> list[str]:
     """A table of the parameters of a cell model."""
-    standard = CONDUCTING[model]()
+    standard = OF_CASES[model]()
     lines = [f"\nWith `model = {json.dumps(model)}` (`jaxtwin.{type(standard).__name__}`):\n"]
     lines += ["| key | unit | default |", "|---|---|---|"]
     return lines + [
@@ -111,7 +111,7 @@ def page() -> str:
         parts += [f"\n## `{title}`\n", " ".join((kind.__doc__ or "").split()) + "\n"]
         parts += ["| key | unit | default | allowed | meaning |", "|---|---|---|---|---|", *rows(kind)]
         if name == "cells":
-            parts += [line for model in CONDUCTING for line in parameters(model)]
+            parts += [line for model in OF_CASES for line in parameters(model)]
     return "\n".join(parts) + "\n"
 
 

@@ -83,13 +83,15 @@ def test_third_parties_stay_behind_their_fences(library):
     assert outside == []
 
 
-def test_importing_prints_nothing_and_sets_no_flag():
+def test_importing_prints_nothing_sets_no_flag_and_computes_nothing():
     """In a fresh interpreter, with warnings as errors."""
     code = (
         "import jax; before = dict(jax.config.values); import jaxtwin; jaxtwin.Twin; jaxtwin.read_mesh;"
         "assert jax.config.jax_enable_x64 is False; assert dict(jax.config.values) == before;"
         "import sys; assert 'matplotlib' not in sys.modules; assert 'meshio.ply' not in sys.modules;"
-        "assert 'blackjax' not in sys.modules"
+        "assert 'blackjax' not in sys.modules;"
+        # several processes must be able to find each other before anything is computed
+        "from jax._src import xla_bridge; assert not xla_bridge.backends_are_initialized()"
     )
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
     run = subprocess.run(

@@ -11,7 +11,7 @@ from .._results import InputError
 from .._units import diffusivity_from_conductivity
 from ..anatomy import Heart, read_heart
 from ..assurance import HoldOut, hold_out, site_problems, source_problems
-from ..cells import CONDUCTING, AbstractIonicModel, parameter_names
+from ..cells import OF_CASES, AbstractIonicModel, parameter_names
 from ..fem import Interpolation, Space
 from ..inference import AbstractEvidence, Voltage
 from ..mapping import MappingData, project
@@ -84,7 +84,7 @@ class Prepared:
     @cached_property
     def cells(self) -> AbstractIonicModel:
         """The cell model."""
-        return CONDUCTING[self.case.cells.model](**self.case.cells.parameters)
+        return OF_CASES[self.case.cells.model](**self.case.cells.parameters)
 
     @cached_property
     def diffusivity(self) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..cells import CONDUCTING, parameter_names
+from ..cells import OF_CASES, parameter_names
 
 
 def rules(
@@ -56,7 +56,7 @@ class CellsCase:
     """The membrane: a cell model, and any of its parameters under the name that the model gives it, times
     with `_ms`; the standard of the model where one is left out."""
 
-    model: str = setting("mitchell_schaeffer", "cell model", choices=tuple(CONDUCTING))
+    model: str = setting("mitchell_schaeffer", "cell model", choices=tuple(OF_CASES))
     parameters: dict[str, float] = dataclasses.field(
         default_factory=dict, metadata=rules("of the model, a key each")
     )
@@ -64,7 +64,7 @@ class CellsCase:
 
 def parameter_keys(model: str) -> dict[str, str]:
     """The keys of a case for the parameters of a cell model, and their names in the model."""
-    names = parameter_names(CONDUCTING[model]())
+    names = parameter_names(OF_CASES[model]())
     return {f"{name}_ms" if name.startswith("tau") else name: name for name in names}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._files import read_bytes
 from .._results import InputError
-from ..cells import CONDUCTING
+from ..cells import OF_CASES
 from .tables import LISTED, TABLES, BeatCase, Case, CellsCase, parameter_keys
 
 OLD = "stimulus"  # what beats were before
@@ -138,7 +138,7 @@ def _check_beat(beat: BeatCase, end_ms: float | None) -> None:
 def _homes(key: str) -> str:
     """What to do with a key that some table knows."""
     homes = [f"[{t}]" for t, kind in TABLES.items() if key in {f.name for f in dataclasses.fields(kind)}]
-    if any(key in parameter_keys(model) for model in CONDUCTING):
+    if any(key in parameter_keys(model) for model in OF_CASES):
         homes.append("[cells]")
     return f"Move it to {' or '.join(homes)}" if homes else ""
 
@@ -276,7 +276,7 @@ def _table_lines(header: str, entry: Any, comments: bool) -> list[str]:
 
 def _parameter_lines(cells: CellsCase, comments: bool) -> list[str]:
     """The parameters of a cell model, those that are left out as comments."""
-    standard, lines = CONDUCTING[cells.model](), []
+    standard, lines = OF_CASES[cells.model](), []
     for key, name in parameter_keys(cells.model).items():
         if name in cells.parameters:
             lines.append(f"{key} = {_toml(cells.parameters[name])}")

@@ -51,6 +51,7 @@ class BuenoOrovio(AbstractIonicModel):
     recovery: ClassVar[float] = 0.1
     bounds: ClassVar[tuple[float, float]] = (-2.0, 5.0)
     strength: ClassVar[float] = 0.4
+    step_ms: ClassVar[float] = 0.05
 
     @classmethod
     def endo(cls) -> "BuenoOrovio":

@@ -20,6 +20,7 @@ class AbstractDetailedModel(AbstractRushLarsenModel):
     recovery: ClassVar[float] = -70.0
     bounds: ClassVar[tuple[float, float]] = (-200.0, 200.0)
     strength: ClassVar[float] = 26.0
+    step_ms: ClassVar[float] = 0.02
     steepest: ClassVar[float]
 
     @abstractmethod

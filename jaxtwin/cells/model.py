@@ -14,6 +14,8 @@ from jaxtyping import Array, Float, PyTree
 from .._results import InputError, nearest
 from .._types import Parameter
 
+STANDARD_STEP_MS = 0.2  # resolves an upstroke of 1 ms
+
 
 class AbstractIonicModel(eqx.Module):
     """A cell: the membrane variable u, in a unit of the model's own, and any other states, here called gates.
@@ -23,6 +25,7 @@ class AbstractIonicModel(eqx.Module):
     - `strength`: du/dt, 1/ms times the unit of u, of a stimulus of 2 ms that safely excites tissue at rest.
     - `stimulated`: the state that carries the charge of a stimulus into a single cell, and its change per
       unit of u; None where the paper has none.
+    - `step_ms`: a time step in tissue that resolves the upstroke, ms.
 
     Parameters of a cell are its fields. One that may have a value for each node is declared
     `name: Parameter = nodal(default=...)`; an array in any other field is a table that all nodes share.
@@ -33,6 +36,7 @@ class AbstractIonicModel(eqx.Module):
     bounds: eqx.AbstractClassVar[tuple[float, float]]
     strength: eqx.AbstractClassVar[float]
     stimulated: ClassVar[tuple[str, float] | None] = None
+    step_ms: ClassVar[float] = STANDARD_STEP_MS
 
     @abstractmethod
     def resting(self) -> tuple[Parameter, PyTree]:

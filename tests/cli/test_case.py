@@ -25,7 +25,7 @@ from jaxtwin.case import (
     prepare,
     write_case,
 )
-from jaxtwin.cells import CONDUCTING
+from jaxtwin.cells import OF_CASES
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 FIELDS = {
@@ -34,7 +34,7 @@ FIELDS = {
     for field in dataclasses.fields(kind)
     if field.name != "parameters"
 }
-PARAMETERS = {model: list(parameter_keys(model).values()) for model in CONDUCTING}
+PARAMETERS = {model: list(parameter_keys(model).values()) for model in OF_CASES}
 WAYS = ("speed_mm_per_ms", "conductivity_S_per_m", "diffusivity_mm2_per_ms")
 SLOW_DISK = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
