@@ -13,7 +13,6 @@ from jaxtwin.signals import plane_wave_speed
 # Myokit 1.39.2 with Sundials 6.4.1, tolerances 1e-8, of the files in github.com/Chaste/cellml@8c9c042: beat
 # 100 at 1 Hz; rest and peak in the unit of u (mV, none for the minimal cell), APD50 and APD90 in ms
 BEAT_100 = {
-    "epi": (jt.TenTusscherPanfilov(), 52.0, 1.0, (-85.469, 37.962, 275.22, 303.02)),
     "atrium": (jt.Courtemanche(), 20.0, 2.0, (-81.149, 23.331, 164.95, 291.66)),
     "minimal": (jt.BuenoOrovio(), 0.5, 1.0, (0.0, 1.464, 221.0, 268.7)),
 }
